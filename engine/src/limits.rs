@@ -1,0 +1,57 @@
+use core::time::Duration;
+
+/// Every bound that the engine sets to what a peer may send, in one value.
+///
+/// [`Limits::HOST`] suits a server, [`Limits::MICROCONTROLLER`] a machine with some hundred kilobytes
+/// of memory. Capacities of tables and buffers are const generics and not found here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one HTTP head, from the first byte of the start line to the blank line. Bounds the
+    /// buffer that a slow or endless head can hold (answer: 431).
+    pub head_bytes: usize,
+    /// Payload bytes of one WebSocket frame. Frames are streamed, so this bounds no memory: it bounds
+    /// how long one frame can keep control frames from being seen (answer: close 1009).
+    pub ws_frame_bytes: u64,
+    /// Compressed bytes of one SPDY header block. Bounds the work of a header bomb.
+    pub spdy_block_bytes: usize,
+    /// Headers in one SPDY header block (upstream allows 1,000 since CVE-2026-35469).
+    pub spdy_headers: usize,
+    /// PINGs of one peer that are answered within one second. Bounds a ping flood.
+    pub pings_per_second: u32,
+    /// Time from accepting a connection to the end of its upgrade. Bounds slow heads (answer: 408).
+    pub handshake: Duration,
+    /// Time for the full set of streams of a session to be opened and accepted
+    /// (`remotecommand.md` section 1: 30 s upstream).
+    pub stream_creation: Duration,
+    /// Time for a peer to finish a close that was begun, without any progress.
+    pub close: Duration,
+}
+
+impl Limits {
+    /// For servers with an operating system.
+    pub const HOST: Self = Self {
+        head_bytes: 512 * 1024,
+        ws_frame_bytes: 32 * 1024 * 1024,
+        spdy_block_bytes: 64 * 1024,
+        spdy_headers: 64,
+        pings_per_second: 1000,
+        handshake: Duration::from_secs(30),
+        stream_creation: Duration::from_secs(30),
+        close: Duration::from_secs(10),
+    };
+
+    /// For microcontrollers: the same times, smaller heads and header blocks.
+    pub const MICROCONTROLLER: Self = Self {
+        head_bytes: 2 * 1024,
+        spdy_block_bytes: 1024,
+        spdy_headers: 16,
+        pings_per_second: 20,
+        ..Self::HOST
+    };
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::HOST
+    }
+}
