@@ -1,0 +1,85 @@
+/// Masks or unmasks `bytes` where they lie: XORs each with a byte of `key` in turn (RFC 6455 section 5.3).
+///
+/// `offset` is the place of the first byte in its frame's payload; only its two lowest bits matter. The
+/// slice needs no alignment. Works on words of eight bytes, which the compiler joins into vectors.
+#[inline]
+pub fn mask(key: [u8; 4], offset: usize, bytes: &mut [u8]) {
+    let key = rotate(key, offset);
+    let word = double(key);
+    let (words, tail) = bytes.as_chunks_mut();
+    for bytes in words {
+        *bytes = (u64::from_ne_bytes(*bytes) ^ word).to_ne_bytes();
+    }
+    // Seven bytes at most, and eight are a multiple of the key's four: the key starts over.
+    let (words, tail) = tail.as_chunks_mut();
+    if let Some(bytes) = words.first_mut() {
+        *bytes = (u32::from_ne_bytes(*bytes) ^ u32::from_ne_bytes(key)).to_ne_bytes();
+    }
+    for (byte, key) in tail.iter_mut().zip(key) {
+        *byte ^= key;
+    }
+}
+
+/// The key as it looks from `offset` bytes into the payload: its byte `offset % 4` first.
+#[inline]
+pub(super) const fn rotate(key: [u8; 4], offset: usize) -> [u8; 4] {
+    u32::from_be_bytes(key).rotate_left(8 * (offset % 4) as u32).to_be_bytes()
+}
+
+/// Two keys in a row, as a word in the machine's own byte order.
+#[inline]
+const fn double([a, b, c, d]: [u8; 4]) -> u64 {
+    u64::from_ne_bytes([a, b, c, d, a, b, c, d])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    fn byte_by_byte(key: [u8; 4], offset: usize, bytes: &[u8]) -> Vec<u8> {
+        bytes.iter().enumerate().map(|(i, byte)| byte ^ key[(offset.wrapping_add(i)) % 4]).collect()
+    }
+
+    #[test]
+    fn equals_the_byte_loop_at_every_offset_length_and_alignment() {
+        let source: Vec<u8> = (0..100_u8).map(|i| i.wrapping_mul(37)).collect();
+        for offset in 0..8 {
+            for len in 0..=70 {
+                for start in 0..8 {
+                    let mut bytes = source.clone();
+                    mask([0x37, 0xfa, 0x21, 0x3d], offset, &mut bytes[start..start + len]);
+                    let expected =
+                        byte_by_byte([0x37, 0xfa, 0x21, 0x3d], offset, &source[start..start + len]);
+                    assert_eq!(bytes[..start], source[..start], "nothing before the slice changes");
+                    assert_eq!(bytes[start..start + len], expected, "offset {offset} length {len}");
+                    assert_eq!(bytes[start + len..], source[start + len..], "nothing behind it changes");
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn equals_the_byte_loop(key: [u8; 4], offset: usize, source: Vec<u8>) {
+            let mut bytes = source.clone();
+            mask(key, offset, &mut bytes);
+            prop_assert_eq!(&bytes, &byte_by_byte(key, offset, &source));
+            mask(key, offset, &mut bytes);
+            prop_assert_eq!(bytes, source);
+        }
+
+        #[test]
+        fn two_pieces_equal_the_whole(key: [u8; 4], source: Vec<u8>, cut: usize) {
+            let cut = cut % (source.len() + 1);
+            let mut whole = source.clone();
+            mask(key, 0, &mut whole);
+            let mut pieces = source;
+            let (front, back) = pieces.split_at_mut(cut);
+            mask(key, 0, front);
+            mask(rotate(key, cut), 0, back);
+            prop_assert_eq!(pieces, whole);
+        }
+    }
+}
