@@ -66,11 +66,7 @@ impl HeadScanner {
         match self.state {
             State::Done(end) => Ok(Some(end)),
             State::Failed(error) => Err(error),
-            _ if self.scanned == self.limit => {
-                let error = HeadError::TooLarge { limit: self.limit };
-                self.state = State::Failed(error);
-                Err(error)
-            }
+            _ if self.scanned == self.limit => Err(HeadError::TooLarge { limit: self.limit }),
             _ => Ok(None),
         }
     }

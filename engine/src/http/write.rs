@@ -293,10 +293,20 @@ mod tests {
         for code in [0, 99, 1000] {
             assert_eq!(finish(|buf| HeadWriter::response(buf, code, "")), Err(WriteError::Status { code }));
         }
+        assert_eq!(finish(|buf| HeadWriter::response(buf, 200, "\u{e9}")), Err(WriteError::Reason));
         for item in ["", " ", "a,b"] {
             let head = finish(|buf| HeadWriter::response(buf, 200, "").list("A", ["a", item]));
             assert_eq!(head, Err(WriteError::Value { header: 0 }), "{item:?}");
         }
+    }
+
+    #[test]
+    fn errors_tell_which_header_is_wrong() {
+        let head = finish(|buf| {
+            let head = HeadWriter::response(buf, 200, "").list("A", ["a", "b"]).list("B", [""; 0]);
+            head.header("C", "c").header("D", "\n")
+        });
+        assert_eq!(head, Err(WriteError::Value { header: 2 }));
     }
 
     #[test]
