@@ -1,0 +1,596 @@
+use core::fmt;
+use core::ops::Range;
+
+use super::frame::{self, FrameHeader, GoawayStatus, RstStatus, StreamId};
+use super::header_block::{HeaderBlock, HeaderBlockError, HeaderRules};
+use crate::{Limits, Role, Step};
+
+/// What a peer sent. SETTINGS and `WINDOW_UPDATE` are skipped without an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The peer opens a stream; its headers are in [`Receiver::headers`].
+    SynStream {
+        /// Its id.
+        stream: StreamId,
+        /// The associated-to stream id, 0 in Kubernetes.
+        associated: u32,
+        /// The peer will send nothing on it.
+        fin: bool,
+        /// The peer expects nothing on it.
+        unidirectional: bool,
+    },
+    /// The peer accepts a stream; its headers are in [`Receiver::headers`].
+    SynReply {
+        /// Which stream. Replies may come in another order than the streams were opened.
+        stream: StreamId,
+        /// The peer will send nothing on it.
+        fin: bool,
+    },
+    /// More headers of a stream, in [`Receiver::headers`].
+    Headers {
+        /// Which stream.
+        stream: StreamId,
+        /// The peer will send no more on it.
+        fin: bool,
+    },
+    /// Payload of a DATA frame, piece by piece as it arrives.
+    Data {
+        /// Which stream.
+        stream: StreamId,
+        /// Where the payload lies in the input. Empty only for an empty frame.
+        range: Range<usize>,
+        /// The peer will send no more on this stream: the last piece of a frame with `FLAG_FIN`.
+        fin: bool,
+        /// The frame ends here.
+        last: bool,
+    },
+    /// The peer ended both halves of a stream.
+    RstStream {
+        /// Which stream.
+        stream: StreamId,
+        /// Why. Upstream takes every status as plain end-of-file.
+        status: RstStatus,
+    },
+    /// The peer asks for the identical frame back.
+    Ping {
+        /// Its id, of the peer's parity.
+        id: u32,
+    },
+    /// The peer answers a PING of ours.
+    PingReply {
+        /// Its id, of our parity.
+        id: u32,
+    },
+    /// The peer accepts no more streams, and upstream reads nothing any more.
+    GoAway {
+        /// The highest of our streams that it accepted, if any.
+        last_good: Option<StreamId>,
+        /// Why.
+        status: GoawayStatus,
+    },
+}
+
+/// Reads the frames of one direction.
+///
+/// A DATA frame that lies in the input yields one event, and a larger one is passed on in pieces of
+/// whatever size they arrive in. The input must be able to hold [`MIN_INPUT`] bytes, the longest part
+/// of a frame that is taken in one piece; other than that frames, header blocks included,
+/// may come in pieces of any size.
+///
+/// The version of control frames and unknown flags of DATA frames are not looked at, as upstream. The
+/// length field of `RST_STREAM` and PING must be right, although upstream does not look at it.
+#[derive(Debug)]
+pub struct Receiver<B: HeaderBlocks> {
+    state: State,
+    /// Offset in the connection of the next frame header.
+    next: u64,
+    block_bytes: u32,
+    headers: u32,
+    role: Role,
+    blocks: B,
+}
+
+/// Bytes that the input of a [`Receiver`] must be able to hold: the header and the fixed fields of a
+/// `SYN_STREAM`.
+pub const MIN_INPUT: usize = 18;
+
+#[derive(Debug, Clone, Copy)]
+enum State {
+    /// At a frame header.
+    Frame,
+    /// In the payload of a DATA frame.
+    Data { stream: StreamId, fin: bool, left: u32 },
+    /// In the header block of a frame.
+    Block { opener: Opener, left: u32 },
+    /// In the payload of a frame that means nothing.
+    Skip { left: u32 },
+    /// Met a fatal error.
+    Failed(ConnectionError),
+}
+
+/// What stands before a header block.
+#[derive(Debug, Clone, Copy)]
+struct Opener {
+    kind: Opening,
+    stream: StreamId,
+    associated: u32,
+    flags: u8,
+    /// The length field.
+    length: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Opening {
+    SynStream,
+    SynReply,
+    Headers,
+}
+
+impl<B: HeaderBlocks> Receiver<B> {
+    /// The receiver of a new connection at the end `role`, with [`Limits::spdy_block_bytes`] and
+    /// [`Limits::spdy_headers`].
+    pub fn new(role: Role, limits: &Limits, blocks: B) -> Self {
+        Self {
+            state: State::Frame,
+            next: 0,
+            block_bytes: u32::try_from(limits.spdy_block_bytes).unwrap_or(u32::MAX),
+            headers: u32::try_from(limits.spdy_headers).unwrap_or(u32::MAX),
+            role,
+            blocks,
+        }
+    }
+
+    /// Takes the next part of the input. See [`Step`].
+    ///
+    /// After an error every call returns the same error.
+    #[inline]
+    pub fn receive(&mut self, input: &[u8]) -> Result<Step<Event>, ConnectionError> {
+        match self.state {
+            State::Frame => {
+                let Some((header, payload)) = input.split_first_chunk() else { return Ok(Step::NEED_MORE) };
+                match FrameHeader::parse(header) {
+                    FrameHeader::Data { stream, fin, length } => {
+                        let Some(stream) = StreamId::new(stream) else {
+                            return self.fail(FrameError::StreamId { id: stream });
+                        };
+                        self.next = self.next.wrapping_add(frame::DATA_HEADER as u64 + u64::from(length));
+                        Ok(self.data(stream, fin, length, frame::DATA_HEADER, payload.len()))
+                    }
+                    FrameHeader::Control { kind, flags, length } => {
+                        self.control(kind, flags, length, payload)
+                    }
+                }
+            }
+            State::Data { stream, fin, left } => Ok(self.data(stream, fin, left, 0, input.len())),
+            State::Block { .. } | State::Skip { .. } | State::Failed(_) => self.proceed(input),
+        }
+    }
+
+    /// The headers of the last `SynStream`, `SynReply` or `Headers` event, until the next call of
+    /// [`receive`](Self::receive). None if the blocks are skipped.
+    pub fn headers(&self) -> HeaderBlock<'_> {
+        self.blocks.headers()
+    }
+
+    /// The reader of header blocks, for example to give an `Option<&mut Inflate>` back to its pool when
+    /// no more streams may be opened: from `None` on, blocks are skipped.
+    pub const fn blocks_mut(&mut self) -> &mut B {
+        &mut self.blocks
+    }
+
+    /// DATA payload: `available` bytes of it lie in the input from `start` on.
+    #[inline]
+    fn data(
+        &mut self,
+        stream: StreamId,
+        fin: bool,
+        left: u32,
+        start: usize,
+        available: usize,
+    ) -> Step<Event> {
+        let piece = u32::try_from(available).unwrap_or(u32::MAX).min(left);
+        let left = left - piece;
+        let last = left == 0;
+        self.state = if last { State::Frame } else { State::Data { stream, fin, left } };
+        if piece == 0 && !last {
+            return Step::skip(start);
+        }
+        let end = start.wrapping_add(piece as usize);
+        Step::event(end, Event::Data { stream, range: start..end, fin: fin && last, last })
+    }
+
+    /// A control frame, as soon as all fields of fixed length are there. `payload` follows the header.
+    #[cold]
+    #[inline(never)]
+    fn control(
+        &mut self,
+        kind: u16,
+        flags: u8,
+        length: u32,
+        payload: &[u8],
+    ) -> Result<Step<Event>, ConnectionError> {
+        match self.parse_control(kind, flags, length, payload) {
+            Err(error) => self.fail(error),
+            Ok(None) => Ok(Step::NEED_MORE),
+            Ok(Some(Control::Skip { taken })) => {
+                self.begin(length);
+                self.skip(
+                    length - taken,
+                    frame::DATA_HEADER + taken as usize,
+                    payload.len().saturating_sub(taken as usize),
+                )
+            }
+            Ok(Some(Control::Event(event))) => {
+                self.begin(length);
+                Ok(Step::event(frame::DATA_HEADER + length as usize, event))
+            }
+            Ok(Some(Control::Block { opener, taken })) => {
+                self.begin(length);
+                self.blocks.begin();
+                let block = payload.get(taken as usize..).unwrap_or_default();
+                self.block(opener, length - taken, frame::DATA_HEADER + taken as usize, block)
+            }
+        }
+    }
+
+    fn begin(&mut self, length: u32) {
+        self.next = self.next.wrapping_add(frame::DATA_HEADER as u64 + u64::from(length));
+    }
+
+    fn parse_control(
+        &self,
+        kind: u16,
+        flags: u8,
+        length: u32,
+        payload: &[u8],
+    ) -> Result<Option<Control>, FrameError> {
+        let exactly =
+            |expected| if length == expected { Ok(()) } else { Err(FrameError::Length { kind, length }) };
+        let no_flags = || if flags == 0 { Ok(()) } else { Err(FrameError::Flags { kind, flags }) };
+        match kind {
+            frame::SYN_STREAM | frame::SYN_REPLY | frame::HEADERS => {
+                self.parse_opener(kind, flags, length, payload)
+            }
+            frame::RST_STREAM => {
+                exactly(8)?;
+                let Some([stream, status]) = words(payload) else { return Ok(None) };
+                let stream = StreamId::new(stream).ok_or(FrameError::StreamId { id: stream })?;
+                if status == 0 {
+                    return Err(FrameError::RstStatusZero { stream });
+                }
+                Ok(Some(Control::Event(Event::RstStream { stream, status: RstStatus(status) })))
+            }
+            frame::SETTINGS => {
+                let entries = length.checked_sub(4).ok_or(FrameError::Length { kind, length })? / 8;
+                let Some([count]) = words(payload) else { return Ok(None) };
+                if count > entries {
+                    return Err(FrameError::SettingsCount { count, length });
+                }
+                Ok(Some(Control::Skip { taken: 4 }))
+            }
+            frame::PING => {
+                exactly(4)?;
+                no_flags()?;
+                let Some([id]) = words(payload) else { return Ok(None) };
+                let ours = match self.role {
+                    Role::Client => id % 2 == 1,
+                    Role::Server => id.is_multiple_of(2),
+                };
+                match id {
+                    0 => Err(FrameError::PingIdZero),
+                    _ if ours => Ok(Some(Control::Event(Event::PingReply { id }))),
+                    _ => Ok(Some(Control::Event(Event::Ping { id }))),
+                }
+            }
+            frame::GOAWAY => {
+                exactly(8)?;
+                no_flags()?;
+                let Some([last_good, status]) = words(payload) else { return Ok(None) };
+                let last_good = StreamId::new(last_good & StreamId::MAX.get());
+                Ok(Some(Control::Event(Event::GoAway { last_good, status: GoawayStatus(status) })))
+            }
+            frame::WINDOW_UPDATE => {
+                // Stream 0 is allowed: it means the connection in SPDY/3.1 (draft section 2.6.8).
+                exactly(8)?;
+                no_flags()?;
+                Ok(Some(Control::Skip { taken: 0 }))
+            }
+            _ => Err(FrameError::UnknownType { kind }),
+        }
+    }
+
+    fn parse_opener(
+        &self,
+        kind: u16,
+        flags: u8,
+        length: u32,
+        payload: &[u8],
+    ) -> Result<Option<Control>, FrameError> {
+        let (opening, fixed) = match kind {
+            frame::SYN_STREAM => (Opening::SynStream, 10),
+            frame::SYN_REPLY => (Opening::SynReply, 4),
+            _ => (Opening::Headers, 4),
+        };
+        let block = length.checked_sub(fixed).ok_or(FrameError::Length { kind, length })?;
+        if block > self.block_bytes {
+            let error = HeaderBlockError::CompressedTooLong { length: block, limit: self.block_bytes };
+            return Err(FrameError::HeaderBlock(error));
+        }
+        let Some(fields) = payload.get(..fixed as usize) else { return Ok(None) };
+        let [stream] = words(fields).unwrap_or_default();
+        let stream = StreamId::new(stream).ok_or(FrameError::StreamId { id: stream })?;
+        let [_, associated] = words(fields).unwrap_or_default();
+        let opener = Opener { kind: opening, stream, associated, flags, length };
+        Ok(Some(Control::Block { opener, taken: fixed }))
+    }
+
+    /// Goes on in a frame that is neither at its header nor DATA.
+    #[cold]
+    #[inline(never)]
+    fn proceed(&mut self, input: &[u8]) -> Result<Step<Event>, ConnectionError> {
+        match self.state {
+            State::Block { opener, left } => self.block(opener, left, 0, input),
+            State::Skip { left } => self.skip(left, 0, input.len()),
+            State::Failed(error) => Err(error),
+            State::Frame | State::Data { .. } => Ok(Step::NEED_MORE),
+        }
+    }
+
+    /// `input` begins with the next bytes of a block of which `left` bytes are to come; `start` bytes before
+    /// it were consumed.
+    fn block(
+        &mut self,
+        opener: Opener,
+        left: u32,
+        start: usize,
+        input: &[u8],
+    ) -> Result<Step<Event>, ConnectionError> {
+        let piece = u32::try_from(input.len()).unwrap_or(u32::MAX).min(left);
+        if let Err(error) = self.blocks.feed(input.get(..piece as usize).unwrap_or_default()) {
+            return self.fail_block(opener, error);
+        }
+        let consumed = start.wrapping_add(piece as usize);
+        let left = left - piece;
+        if left > 0 {
+            self.state = State::Block { opener, left };
+            return Ok(Step::skip(consumed));
+        }
+        let forbid_host = opener.kind == Opening::SynStream;
+        if let Err(error) = self.blocks.end(HeaderRules { headers: self.headers, forbid_host }) {
+            return self.fail_block(opener, error);
+        }
+        self.state = State::Frame;
+        Ok(Step::event(consumed, opener.event()))
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "the type of its callers")]
+    fn skip(&mut self, left: u32, start: usize, available: usize) -> Result<Step<Event>, ConnectionError> {
+        let piece = u32::try_from(available).unwrap_or(u32::MAX).min(left);
+        let left = left - piece;
+        self.state = if left == 0 { State::Frame } else { State::Skip { left } };
+        Ok(Step::skip(start.wrapping_add(piece as usize)))
+    }
+
+    #[cold]
+    fn fail(&mut self, error: FrameError) -> Result<Step<Event>, ConnectionError> {
+        let error = ConnectionError { frame: self.next, error };
+        self.state = State::Failed(error);
+        Err(error)
+    }
+
+    /// An error behind the frame's header, which [`begin`](Self::begin) has counted already.
+    #[cold]
+    fn fail_block(
+        &mut self,
+        opener: Opener,
+        error: HeaderBlockError,
+    ) -> Result<Step<Event>, ConnectionError> {
+        self.next = self.next.wrapping_sub(frame::DATA_HEADER as u64 + u64::from(opener.length));
+        self.fail(FrameError::HeaderBlock(error))
+    }
+}
+
+/// A control frame whose fixed fields are there; `taken` of its payload are behind us.
+enum Control {
+    Event(Event),
+    Block { opener: Opener, taken: u32 },
+    Skip { taken: u32 },
+}
+
+impl Opener {
+    const fn event(self) -> Event {
+        let Self { kind, stream, associated, flags, .. } = self;
+        let fin = flags & frame::FLAG_FIN != 0;
+        match kind {
+            Opening::SynStream => {
+                let unidirectional = flags & frame::FLAG_UNIDIRECTIONAL != 0;
+                Event::SynStream { stream, associated, fin, unidirectional }
+            }
+            Opening::SynReply => Event::SynReply { stream, fin },
+            Opening::Headers => Event::Headers { stream, fin },
+        }
+    }
+}
+
+/// The first `N` words of the payload, if they are all there.
+fn words<const N: usize>(payload: &[u8]) -> Option<[u32; N]> {
+    let mut words = [0; N];
+    let (chunks, _) = payload.as_chunks();
+    if chunks.len() < N {
+        return None;
+    }
+    for (word, chunk) in words.iter_mut().zip(chunks) {
+        *word = u32::from_be_bytes(*chunk);
+    }
+    Some(words)
+}
+
+/// Reads the header blocks of one direction, or does not.
+///
+/// Implemented by [`Inflate`](super::Inflate), by [`SkipBlocks`], by `&mut B` for a reader that is borrowed
+/// from a pool, and by `Option<B>`, which skips blocks if it is `None`. A reader that skipped a block can
+/// never read again: the blocks of a direction are one compressed stream.
+pub trait HeaderBlocks {
+    /// A frame with a header block begins.
+    fn begin(&mut self);
+    /// The next compressed bytes of the block, in pieces of any length.
+    fn feed(&mut self, compressed: &[u8]) -> Result<(), HeaderBlockError>;
+    /// The block was fed completely.
+    fn end(&mut self, rules: HeaderRules) -> Result<(), HeaderBlockError>;
+    /// The headers of the last block that ended well.
+    fn headers(&self) -> HeaderBlock<'_>;
+}
+
+/// Skips all header blocks unread, in no memory. For SPDY clients: a `SYN_REPLY` says all that it has to
+/// say by its stream id.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SkipBlocks;
+
+impl HeaderBlocks for SkipBlocks {
+    fn begin(&mut self) {}
+
+    fn feed(&mut self, _: &[u8]) -> Result<(), HeaderBlockError> {
+        Ok(())
+    }
+
+    fn end(&mut self, _: HeaderRules) -> Result<(), HeaderBlockError> {
+        Ok(())
+    }
+
+    fn headers(&self) -> HeaderBlock<'_> {
+        HeaderBlock::default()
+    }
+}
+
+impl<B: HeaderBlocks> HeaderBlocks for &mut B {
+    fn begin(&mut self) {
+        (**self).begin();
+    }
+
+    fn feed(&mut self, compressed: &[u8]) -> Result<(), HeaderBlockError> {
+        (**self).feed(compressed)
+    }
+
+    fn end(&mut self, rules: HeaderRules) -> Result<(), HeaderBlockError> {
+        (**self).end(rules)
+    }
+
+    fn headers(&self) -> HeaderBlock<'_> {
+        (**self).headers()
+    }
+}
+
+impl<B: HeaderBlocks> HeaderBlocks for Option<B> {
+    fn begin(&mut self) {
+        if let Some(blocks) = self {
+            blocks.begin();
+        }
+    }
+
+    fn feed(&mut self, compressed: &[u8]) -> Result<(), HeaderBlockError> {
+        self.as_mut().map_or(Ok(()), |blocks| blocks.feed(compressed))
+    }
+
+    fn end(&mut self, rules: HeaderRules) -> Result<(), HeaderBlockError> {
+        self.as_mut().map_or(Ok(()), |blocks| blocks.end(rules))
+    }
+
+    fn headers(&self) -> HeaderBlock<'_> {
+        self.as_ref().map_or_else(HeaderBlock::default, HeaderBlocks::headers)
+    }
+}
+
+/// A peer broke the protocol or a limit, and no frame behind this one can be read.
+///
+/// Upstream then closes TCP without a word; the answer of the draft is a GOAWAY.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionError {
+    /// Offset in the connection, from 0, of the frame that was wrong.
+    pub frame: u64,
+    /// What was wrong with it.
+    pub error: FrameError,
+}
+
+impl ConnectionError {
+    /// The status of the GOAWAY that answers it.
+    pub const fn goaway_status(&self) -> GoawayStatus {
+        GoawayStatus::PROTOCOL_ERROR
+    }
+}
+
+impl fmt::Display for ConnectionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SPDY frame at byte {}: {}", self.frame, self.error)
+    }
+}
+
+impl core::error::Error for ConnectionError {}
+
+/// What is wrong with a received frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FrameError {
+    /// Stream id 0, or one with more than 31 bits (for which upstream has no use either).
+    StreamId {
+        /// The stream id field.
+        id: u32,
+    },
+    /// A control frame of no known type: upstream cannot skip it either.
+    UnknownType {
+        /// The type field.
+        kind: u16,
+    },
+    /// A control frame whose length is not that of its type.
+    Length {
+        /// The type field.
+        kind: u16,
+        /// The length field.
+        length: u32,
+    },
+    /// A control frame with flags although its type has none.
+    Flags {
+        /// The type field.
+        kind: u16,
+        /// The flags field.
+        flags: u8,
+    },
+    /// An `RST_STREAM` without a status.
+    RstStatusZero {
+        /// Which stream.
+        stream: StreamId,
+    },
+    /// A PING without an id.
+    PingIdZero,
+    /// A SETTINGS frame that announces more entries than it has room for.
+    SettingsCount {
+        /// Announced entries.
+        count: u32,
+        /// The length field.
+        length: u32,
+    },
+    /// A frame whose header block cannot be read.
+    HeaderBlock(HeaderBlockError),
+}
+
+impl fmt::Display for FrameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::StreamId { id } => write!(f, "{id} is no stream id"),
+            Self::UnknownType { kind } => write!(f, "unknown control frame type {kind}"),
+            Self::Length { kind, length } => {
+                write!(f, "length {length} is wrong for control frame type {kind}")
+            }
+            Self::Flags { kind, flags } => write!(f, "control frame type {kind} has no flags {flags:#04x}"),
+            Self::RstStatusZero { stream } => write!(f, "RST_STREAM of stream {stream} with status 0"),
+            Self::PingIdZero => f.write_str("PING with id 0"),
+            Self::SettingsCount { count, length } => {
+                write!(f, "SETTINGS announces {count} entries in {length} bytes")
+            }
+            Self::HeaderBlock(error) => write!(f, "header block: {error}"),
+        }
+    }
+}
+
+impl core::error::Error for FrameError {}
+
+#[cfg(test)]
+mod tests;
