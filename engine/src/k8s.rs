@@ -1,1 +1,28 @@
-//! Placeholder.
+//! What Kubernetes adds to the wire: names, channels, statuses, terminal sizes and request targets.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`subprotocol`] | names of the subprotocols, which of them says what, and how one is chosen |
+//! | [`channel`] | channel numbers, stream types, and the streams that a request asks for |
+//! | [`status`] | the `Status` object that ends exec and attach: writing and reading it |
+//! | [`resize`] | terminal sizes: writing one, and reading a stream of them |
+//! | [`request`] | request targets of the API server, the kubelet and the CRI streaming server |
+//!
+//! Nothing here knows WebSocket, SPDY or HTTP: these are the words, not the carriers.
+
+mod json;
+mod percent;
+mod writer;
+
+pub mod channel;
+pub mod request;
+pub mod resize;
+pub mod status;
+pub mod subprotocol;
+
+pub use channel::{Channel, StreamSet};
+pub use json::JsonStr;
+pub use request::{RequestError, Server, Target, Verb};
+pub use resize::{ResizeParser, TerminalSize};
+pub use status::{Lossy, Outcome, StatusError};
+pub use subprotocol::{Refused, Subprotocol, negotiate};

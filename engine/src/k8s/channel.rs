@@ -1,0 +1,284 @@
+//! Channels of a WebSocket message, which are streams on SPDY, and the set of them that a request asks for.
+//!
+//! | channel | stream type | direction | content |
+//! |---|---|---|---|
+//! | 0 | `stdin` | client to server | bytes |
+//! | 1 | `stdout` | server to client | bytes |
+//! | 2 | `stderr` | server to client | bytes; none with a terminal |
+//! | 3 | `error` | server to client | [status](super::status) |
+//! | 4 | `resize` | client to server | [terminal sizes](super::resize) |
+//! | 255 | - | client to server | CLOSE (v5): one byte, the channel to half-close |
+//!
+//! `websocket-channels.md` section 2, `remotecommand.md` section 1.
+
+use super::subprotocol::Subprotocol;
+use core::fmt;
+
+/// The number in front of each WebSocket message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Channel(u8);
+
+impl Channel {
+    /// Input of the process.
+    pub const STDIN: Self = Self(0);
+    /// Output of the process.
+    pub const STDOUT: Self = Self(1);
+    /// Its output of errors.
+    pub const STDERR: Self = Self(2);
+    /// How the session ended.
+    pub const ERROR: Self = Self(3);
+    /// Sizes of the terminal.
+    pub const RESIZE: Self = Self(4);
+    /// Half-closes another channel (v5).
+    pub const CLOSE: Self = Self(255);
+
+    /// The channel of this number.
+    pub const fn new(number: u8) -> Self {
+        Self(number)
+    }
+
+    /// Its number.
+    pub const fn number(self) -> u8 {
+        self.0
+    }
+
+    /// The channel of the first byte of a message: a number, or in base64 an ASCII digit.
+    pub const fn from_wire(byte: u8, subprotocol: Subprotocol) -> Self {
+        Self(if subprotocol.is_base64() { byte.wrapping_sub(b'0') } else { byte })
+    }
+
+    /// The first byte of its messages.
+    pub const fn to_wire(self, subprotocol: Subprotocol) -> u8 {
+        if subprotocol.is_base64() { self.0.wrapping_add(b'0') } else { self.0 }
+    }
+
+    /// A name for logs.
+    pub const fn name(self) -> &'static str {
+        match (self, self.stream_type()) {
+            (_, Some(name)) => name,
+            (Self::CLOSE, None) => "close",
+            _ => "unknown",
+        }
+    }
+
+    /// True for the five channels of exec and attach.
+    pub const fn is_remote_command(self) -> bool {
+        self.0 <= Self::RESIZE.0
+    }
+
+    /// Value of the header `streamtype` of this channel's SPDY stream.
+    pub const fn stream_type(self) -> Option<&'static str> {
+        match self {
+            Self::STDIN => Some("stdin"),
+            Self::STDOUT => Some("stdout"),
+            Self::STDERR => Some("stderr"),
+            Self::ERROR => Some("error"),
+            Self::RESIZE => Some("resize"),
+            _ => None,
+        }
+    }
+
+    /// The channel of an SPDY stream with this `streamtype`, in lower case as it must be sent.
+    pub fn from_stream_type(value: &[u8]) -> Option<Self> {
+        (Self::STDIN.0..=Self::RESIZE.0)
+            .map(Self)
+            .find(|channel| channel.stream_type().is_some_and(|name| name.as_bytes() == value))
+    }
+
+    /// The payload of the message that half-closes this channel (v5).
+    pub const fn close_message(self) -> [u8; 2] {
+        [Self::CLOSE.0, self.0]
+    }
+
+    /// The channel that a CLOSE message names, from what stands behind its channel byte.
+    ///
+    /// ```
+    /// use strait::k8s::Channel;
+    ///
+    /// assert_eq!(Channel::from_close(&[0]), Ok(Channel::STDIN));
+    /// ```
+    pub fn from_close(payload: &[u8]) -> Result<Self, BadClose> {
+        match payload {
+            &[number] if Self(number).is_remote_command() => Ok(Self(number)),
+            &[number] => Err(BadClose::Channel(number)),
+            _ => Err(BadClose::Length(payload.len())),
+        }
+    }
+}
+
+impl fmt::Display for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A CLOSE message that ends the connection (`websocket-channels.md` section 6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BadClose {
+    /// Not one byte, but this many, stand behind the channel byte.
+    Length(usize),
+    /// There is no such channel to close.
+    Channel(u8),
+}
+
+impl BadClose {
+    /// Code of the Close frame that answers it.
+    pub const fn close_code(self) -> u16 {
+        1000
+    }
+}
+
+impl fmt::Display for BadClose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Length(length) => write!(f, "CLOSE with {length} bytes instead of 1"),
+            Self::Channel(number) => write!(f, "CLOSE of channel {number}"),
+        }
+    }
+}
+
+impl core::error::Error for BadClose {}
+
+/// The streams that a request asks for.
+///
+/// With a terminal there is no stderr stream, whatever `stderr` says: the process writes both to stdout
+/// (`remotecommand.md` section 4).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[expect(clippy::struct_excessive_bools, reason = "four independent flags of the request")]
+pub struct StreamSet {
+    /// The client sends input.
+    pub stdin: bool,
+    /// The client takes output.
+    pub stdout: bool,
+    /// The client takes the output of errors.
+    pub stderr: bool,
+    /// The process gets a terminal.
+    pub tty: bool,
+}
+
+impl StreamSet {
+    /// The same without stderr if there is a terminal, as a kubelet takes it.
+    #[must_use]
+    pub const fn without_stderr_of_tty(self) -> Self {
+        Self { stderr: self.stderr && !self.tty, ..self }
+    }
+
+    /// True if at least one of stdin, stdout and stderr is asked for, as it must be.
+    pub const fn is_any(self) -> bool {
+        self.stdin || self.stdout || self.stderr
+    }
+
+    /// The SPDY streams of the session, in the order in which a client opens them.
+    pub fn channels(self, subprotocol: Subprotocol) -> impl Iterator<Item = Channel> + Clone {
+        [
+            (Channel::ERROR, true),
+            (Channel::STDIN, self.stdin),
+            (Channel::STDOUT, self.stdout),
+            (Channel::STDERR, self.stderr && !self.tty),
+            (Channel::RESIZE, self.tty && subprotocol.has_resize_on_spdy()),
+        ]
+        .into_iter()
+        .filter_map(|(channel, wanted)| wanted.then_some(channel))
+    }
+
+    /// How many SPDY streams a server waits for before it starts the command.
+    pub fn expected_streams(self, subprotocol: Subprotocol) -> usize {
+        self.channels(subprotocol).count()
+    }
+
+    /// The channel of the empty message with which a WebSocket server says that it is ready: the lowest that it
+    /// writes to (`websocket-channels.md` section 3).
+    pub const fn ready_channel(self) -> Channel {
+        match self {
+            Self { stdout: true, .. } => Channel::STDOUT,
+            Self { stderr: true, tty: false, .. } => Channel::STDERR,
+            _ => Channel::ERROR,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    const ALL: StreamSet = StreamSet { stdin: true, stdout: true, stderr: true, tty: false };
+
+    fn opened(streams: StreamSet, subprotocol: Subprotocol) -> Vec<&'static str> {
+        streams.channels(subprotocol).map(Channel::name).collect()
+    }
+
+    #[test]
+    fn stream_types_lead_back_to_their_channel_in_lower_case_only() {
+        let names: Vec<_> = (0..=255).filter_map(|number| Channel::new(number).stream_type()).collect();
+        assert_eq!(names, ["stdin", "stdout", "stderr", "error", "resize"]);
+        for (number, name) in (0..).zip(names) {
+            assert_eq!(Channel::from_stream_type(name.as_bytes()), Some(Channel::new(number)));
+        }
+        for bad in [&b"Stdin"[..], b"STDOUT", b"stdin ", b"", b"close", b"data"] {
+            assert_eq!(Channel::from_stream_type(bad), None);
+        }
+        assert_eq!((Channel::CLOSE.name(), Channel::new(5).name()), ("close", "unknown"));
+    }
+
+    #[test]
+    fn only_the_first_five_channels_belong_to_exec() {
+        let known: Vec<_> = (0..=255).filter(|&number| Channel::new(number).is_remote_command()).collect();
+        assert_eq!(known, [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn base64_channels_are_digits() {
+        assert_eq!(Channel::STDOUT.to_wire(Subprotocol::V4Base64), b'1');
+        assert_eq!(Channel::STDOUT.to_wire(Subprotocol::V5), 1);
+        for byte in 0..=255 {
+            for subprotocol in [Subprotocol::V1Base64, Subprotocol::V4] {
+                assert_eq!(Channel::from_wire(byte, subprotocol).to_wire(subprotocol), byte);
+            }
+        }
+    }
+
+    #[test]
+    fn streams_open_in_the_order_of_the_go_client() {
+        assert_eq!(opened(ALL, Subprotocol::V4), ["error", "stdin", "stdout", "stderr"]);
+        let output = StreamSet { stdin: false, ..ALL };
+        assert_eq!(opened(output, Subprotocol::V1), ["error", "stdout", "stderr"]);
+        assert_eq!(opened(StreamSet::default(), Subprotocol::V4), ["error"]);
+    }
+
+    #[test]
+    fn a_terminal_drops_stderr_and_adds_resize_from_v3_on() {
+        let tty = StreamSet { tty: true, ..ALL };
+        for subprotocol in [Subprotocol::V3, Subprotocol::V4, Subprotocol::V5] {
+            assert_eq!(opened(tty, subprotocol), ["error", "stdin", "stdout", "resize"]);
+            assert_eq!(tty.expected_streams(subprotocol), 4);
+        }
+        for subprotocol in [Subprotocol::V1, Subprotocol::V2] {
+            assert_eq!(tty.expected_streams(subprotocol), 3);
+        }
+        assert_eq!(tty.without_stderr_of_tty(), StreamSet { stderr: false, ..tty });
+        assert_eq!(ALL.without_stderr_of_tty(), ALL);
+    }
+
+    #[test]
+    fn the_lowest_channel_that_is_written_says_ready() {
+        assert_eq!(ALL.ready_channel(), Channel::STDOUT);
+        let stderr = StreamSet { stdout: false, ..ALL };
+        assert_eq!(stderr.ready_channel(), Channel::STDERR);
+        assert_eq!(StreamSet { tty: true, ..stderr }.ready_channel(), Channel::ERROR);
+        assert_eq!(StreamSet { stderr: false, ..stderr }.ready_channel(), Channel::ERROR);
+    }
+
+    #[test]
+    fn a_close_message_names_one_channel_that_exists() {
+        for number in 0..=4 {
+            let [head, payload @ ..] = Channel::new(number).close_message();
+            assert_eq!(Channel::new(head), Channel::CLOSE);
+            assert_eq!(Channel::from_close(&payload), Ok(Channel::new(number)));
+        }
+        assert_eq!(Channel::from_close(&[]), Err(BadClose::Length(0)));
+        assert_eq!(Channel::from_close(&[0, 0]), Err(BadClose::Length(2)));
+        assert_eq!(Channel::from_close(&[5]), Err(BadClose::Channel(5)));
+        assert_eq!(Channel::from_close(&[255]), Err(BadClose::Channel(255)));
+    }
+}
