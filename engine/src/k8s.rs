@@ -20,7 +20,7 @@ pub mod resize;
 pub mod status;
 pub mod subprotocol;
 
-pub use channel::{Channel, StreamSet};
+pub use channel::{Channel, ChannelSet, StreamSet};
 pub use json::JsonStr;
 pub use request::{RequestError, Server, Target, Verb};
 pub use resize::{ResizeParser, TerminalSize};

@@ -15,7 +15,9 @@ pub use outbox::{Full, Outbox};
 pub use step::{Role, Step};
 pub use time::Instant;
 
+pub mod bridge;
 pub mod http;
 pub mod k8s;
+pub mod leg;
 pub mod spdy;
 pub mod ws;

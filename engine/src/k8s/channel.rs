@@ -139,6 +139,51 @@ impl fmt::Display for BadClose {
 
 impl core::error::Error for BadClose {}
 
+/// A set of the channels of a RemoteCommand session.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct ChannelSet(u8);
+
+impl ChannelSet {
+    /// Adds a channel; one that no RemoteCommand session has is left out.
+    pub fn insert(&mut self, channel: Channel) {
+        self.0 |= Self::bit(channel);
+    }
+
+    /// Takes a channel out.
+    pub fn remove(&mut self, channel: Channel) {
+        self.0 &= !Self::bit(channel);
+    }
+
+    /// True if the channel is in the set.
+    pub fn contains(self, channel: Channel) -> bool {
+        self.0 & Self::bit(channel) != 0
+    }
+
+    /// True if there is no channel in the set.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// True if the set has no channel but this one, or none at all.
+    pub fn is_only(self, channel: Channel) -> bool {
+        self.0 & !Self::bit(channel) == 0
+    }
+
+    fn bit(channel: Channel) -> u8 {
+        if channel.is_remote_command() { 1 << channel.number() } else { 0 }
+    }
+}
+
+impl FromIterator<Channel> for ChannelSet {
+    fn from_iter<I: IntoIterator<Item = Channel>>(channels: I) -> Self {
+        let mut set = Self::default();
+        for channel in channels {
+            set.insert(channel);
+        }
+        set
+    }
+}
+
 /// The streams that a request asks for.
 ///
 /// With a terminal there is no stderr stream, whatever `stderr` says: the process writes both to stdout

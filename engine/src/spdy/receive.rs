@@ -166,6 +166,15 @@ impl<B: HeaderBlocks> Receiver<B> {
         }
     }
 
+    /// Header bytes that are sure to come before the next payload byte: none within a frame.
+    #[inline]
+    pub const fn lead(&self) -> usize {
+        match self.state {
+            State::Frame => frame::DATA_HEADER,
+            _ => 0,
+        }
+    }
+
     /// The headers of the last `SynStream`, `SynReply` or `Headers` event, until the next call of
     /// [`receive`](Self::receive). None if the blocks are skipped.
     pub fn headers(&self) -> HeaderBlock<'_> {

@@ -97,6 +97,16 @@ impl Receiver {
         self
     }
 
+    /// Header bytes that are sure to come before the next payload byte: none within a frame.
+    #[inline]
+    pub const fn lead(&self) -> usize {
+        match (self.remaining, self.role) {
+            (0, Role::Server) => 6,
+            (0, Role::Client) => 2,
+            _ => 0,
+        }
+    }
+
     /// Reads at most one frame, or what is there of it, from the front of `input`, which is all that was
     /// received and not yet consumed.
     ///

@@ -1,0 +1,313 @@
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use strait::bridge::{ExecBridge, Flow, Lane, Outcome, Side};
+use strait::leg::{SpdyLeg, WebSocketLeg};
+use strait::spdy::SkipBlocks;
+use strait::{Instant, Limits};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
+
+use crate::pool::{Pool, Pooled};
+
+/// Slices of one vectored write: a lane's segments and the control bytes before and behind them.
+const SLICES: usize = 66;
+
+type Bridge = ExecBridge<WebSocketLeg, SpdyLeg<SkipBlocks>>;
+
+/// An upstream connection whose upgrade was answered with 101.
+pub(crate) struct Connected<U> {
+    pub(crate) io: U,
+    pub(crate) leg: SpdyLeg<SkipBlocks>,
+    /// Bytes that came behind the 101: the first SPDY bytes.
+    pub(crate) behind: Vec<u8>,
+}
+
+/// Upstream cannot be reached or refused: a Status (JSON) for the client.
+pub(crate) struct Refused(pub(crate) Vec<u8>);
+
+type Dial<U> = Pin<Box<dyn Future<Output = Result<Connected<U>, Refused>> + Send>>;
+
+/// What one session carried and how it ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Summary {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Bytes received from the client, framing included.
+    pub from_client: u64,
+    /// Bytes sent to the client, framing included.
+    pub to_client: u64,
+    /// Bytes received from upstream, framing included.
+    pub from_upstream: u64,
+    /// Bytes sent to upstream, framing included.
+    pub to_upstream: u64,
+    /// From the client's upgrade to the end.
+    pub duration: Duration,
+}
+
+/// Runs one exec or attach session: two sockets, two lanes, and the bridge between them, in one task.
+pub(crate) struct Session<C, U> {
+    bridge: Bridge,
+    client: Socket<C>,
+    upstream: Upstream<U>,
+    /// From the client to upstream.
+    up: Lane<Pooled>,
+    /// From upstream to the client.
+    down: Lane<Pooled>,
+    started: tokio::time::Instant,
+    timer: Pin<Box<Sleep>>,
+}
+
+enum Upstream<U> {
+    Dialing(Dial<U>),
+    Connected(Socket<U>),
+    None,
+}
+
+struct Socket<T> {
+    io: T,
+    received: u64,
+    sent: u64,
+    eof: bool,
+    shut: bool,
+}
+
+impl<T> Socket<T> {
+    const fn new(io: T) -> Self {
+        Self { io, received: 0, sent: 0, eof: false, shut: false }
+    }
+}
+
+impl<C, U> Session<C, U>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    U: AsyncRead + AsyncWrite + Unpin,
+{
+    /// A session with a client that got its 101. `behind` is what it sent behind its request's head.
+    pub(crate) fn new(bridge: Bridge, client: C, behind: &[u8], dial: Dial<U>, pool: &Pool) -> Self {
+        let mut session = Self {
+            bridge,
+            client: Socket::new(client),
+            upstream: Upstream::Dialing(dial),
+            up: Lane::new(pool.take()),
+            down: Lane::new(pool.take()),
+            started: tokio::time::Instant::now(),
+            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+        };
+        session.client.received += fill(&mut session.up, behind);
+        session
+    }
+
+    /// Runs to the end of both connections.
+    pub(crate) async fn run(mut self) -> Summary {
+        poll_fn(|cx| self.poll(cx)).await;
+        let (from_upstream, to_upstream) = match &self.upstream {
+            Upstream::Connected(socket) => (socket.received, socket.sent),
+            Upstream::Dialing(_) | Upstream::None => (0, 0),
+        };
+        Summary {
+            outcome: self.bridge.outcome().unwrap_or(Outcome::ClientLost),
+            from_client: self.client.received,
+            to_client: self.client.sent,
+            from_upstream,
+            to_upstream,
+            duration: self.started.elapsed(),
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let now = self.now();
+            let mut progress = self.poll_dial(cx, now);
+            progress |= self.pump(cx, Side::Client, now);
+            progress |= self.pump(cx, Side::Upstream, now);
+            if self.is_finished() {
+                return Poll::Ready(());
+            }
+            if !progress && self.poll_timer(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    fn is_finished(&self) -> bool {
+        self.bridge.is_finished()
+            && !self.bridge.has_output(Side::Client, &self.down)
+            && !self.bridge.has_output(Side::Upstream, &self.up)
+    }
+
+    fn now(&self) -> Instant {
+        Instant::from_millis(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(deadline) = self.bridge.deadline() else { return Poll::Pending };
+        // The engine's clock counts whole milliseconds; one more makes sure that the deadline has passed.
+        let deadline = self.started + Duration::from_millis(deadline.as_millis() + 1);
+        if self.timer.deadline() != deadline {
+            self.timer.as_mut().reset(deadline);
+        }
+        self.timer.as_mut().poll(cx).map(|()| self.bridge.time(self.now()))
+    }
+
+    fn poll_dial(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let Upstream::Dialing(dial) = &mut self.upstream else { return false };
+        if self.bridge.outcome().is_some() {
+            // The client is gone: nobody waits for this connection any more.
+            self.upstream = Upstream::None;
+            return true;
+        }
+        let Poll::Ready(result) = dial.as_mut().poll(cx) else { return false };
+        match result {
+            Ok(Connected { io, leg, behind }) => {
+                self.bridge.connected(leg, now);
+                let mut socket = Socket::new(io);
+                socket.received += fill(&mut self.down, &behind);
+                self.upstream = Upstream::Connected(socket);
+            }
+            Err(Refused(status)) => {
+                self.bridge.refused(&status);
+                self.upstream = Upstream::None;
+            }
+        }
+        true
+    }
+
+    /// Moves what comes from one side to the other one, as far as it goes without waiting.
+    fn pump(&mut self, cx: &mut Context<'_>, from: Side, now: Instant) -> bool {
+        let mut progress = self.poll_write(cx, from.other(), now);
+        let lane = match from {
+            Side::Client => &mut self.up,
+            Side::Upstream => &mut self.down,
+        };
+        let flow = self.bridge.translate(from, lane, now);
+        progress |= self.poll_write(cx, from.other(), now);
+        progress |= self.poll_shutdown(cx, from.other());
+        if flow != Flow::NeedWrite {
+            progress |= self.poll_read(cx, from, now);
+        }
+        progress
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, side: Side, now: Instant) -> bool {
+        let result = match (side, &mut self.upstream) {
+            (Side::Client, _) => self.client.poll_read(cx, &mut self.up),
+            (Side::Upstream, Upstream::Connected(socket)) => socket.poll_read(cx, &mut self.down),
+            (Side::Upstream, _) => return false,
+        };
+        match result {
+            Poll::Pending => return false,
+            Poll::Ready(Ok(0)) => self.bridge.eof(side, now),
+            Poll::Ready(Ok(_)) => {}
+            Poll::Ready(Err(error)) => self.lost(side, &error, now),
+        }
+        true
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, side: Side, now: Instant) -> bool {
+        let lane = match side {
+            Side::Client => &mut self.down,
+            Side::Upstream => &mut self.up,
+        };
+        if !self.bridge.has_output(side, lane) {
+            return false;
+        }
+        if !self.bridge.is_writable(side) {
+            self.bridge.discard_output(side, lane);
+            return true;
+        }
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let mut count = 0;
+        for (to, from) in slices.iter_mut().zip(self.bridge.output(side, lane)) {
+            *to = IoSlice::new(from);
+            count += 1;
+        }
+        let result = match (side, &mut self.upstream) {
+            (Side::Client, _) => self.client.poll_write(cx, &slices[..count]),
+            (Side::Upstream, Upstream::Connected(socket)) => socket.poll_write(cx, &slices[..count]),
+            (Side::Upstream, _) => return false,
+        };
+        match result {
+            Poll::Pending => return false,
+            Poll::Ready(Ok(count)) => self.bridge.written(side, lane, count),
+            Poll::Ready(Err(error)) => self.lost(side, &error, now),
+        }
+        true
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>, side: Side) -> bool {
+        let lane = if side == Side::Client { &self.down } else { &self.up };
+        if !self.bridge.shutdown_due(side) || self.bridge.has_output(side, lane) {
+            return false;
+        }
+        match (side, &mut self.upstream) {
+            (Side::Client, _) => self.client.poll_shutdown(cx),
+            (Side::Upstream, Upstream::Connected(socket)) => socket.poll_shutdown(cx),
+            (Side::Upstream, _) => false,
+        }
+    }
+
+    fn lost(&mut self, side: Side, error: &io::Error, now: Instant) {
+        tracing::debug!(?side, %error, "connection lost");
+        match (side, &mut self.upstream) {
+            (Side::Client, _) => self.client.eof = true,
+            (Side::Upstream, Upstream::Connected(socket)) => socket.eof = true,
+            (Side::Upstream, _) => {}
+        }
+        self.bridge.lost(side, now);
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, lane: &mut Lane<Pooled>) -> Poll<io::Result<usize>> {
+        let space = lane.space();
+        if self.eof || space.is_empty() {
+            return Poll::Pending;
+        }
+        let mut buffer = ReadBuf::new(space);
+        match Pin::new(&mut self.io).poll_read(cx, &mut buffer) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Ready(Ok(())) => {
+                let count = buffer.filled().len();
+                lane.received(count);
+                self.received += count as u64;
+                self.eof = count == 0;
+                Poll::Ready(Ok(count))
+            }
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
+        match result {
+            Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            Poll::Ready(Ok(count)) => {
+                self.sent += count as u64;
+                Poll::Ready(Ok(count))
+            }
+            other => other,
+        }
+    }
+
+    /// True if the sending half was shut down by this call.
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.shut {
+            return false;
+        }
+        self.shut = Pin::new(&mut self.io).poll_shutdown(cx).is_ready();
+        self.shut
+    }
+}
+
+/// Puts bytes that were read before the session into a lane.
+fn fill(lane: &mut Lane<Pooled>, bytes: &[u8]) -> u64 {
+    let space = lane.space();
+    let count = bytes.len().min(space.len());
+    space[..count].copy_from_slice(&bytes[..count]);
+    lane.received(count);
+    count as u64
+}

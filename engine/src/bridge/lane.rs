@@ -1,0 +1,277 @@
+use core::ops::Range;
+
+use heapless::Vec;
+
+use crate::k8s::Channel;
+use crate::leg::Leg;
+
+/// Room in front of the first byte that is read, for the longest data header of any leg.
+pub const HEADROOM: usize = 16;
+
+/// Payloads of fewer bytes than this may be moved, so that many of them leave in one piece; payloads
+/// of this size and more stay where they were read.
+pub const SMALL: usize = 126;
+
+/// Most payload bytes that small frames are merged into; upstream's own writers stop at 32 KiB.
+const MERGED: usize = 32 * 1024;
+
+/// One direction of a session: the bytes read from one socket, translated where they lie, until they
+/// are written to the other.
+///
+/// ```text
+/// 0         output (segments)            start     end              len
+/// |headroom | frame |gap| frame | frame |  input   |  space to read  |
+/// ```
+///
+/// * Input is consumed from the front; the frame that a payload becomes is written over the header
+///   that the payload came with, so the output always ends at or before the input's start.
+/// * Large payloads stay in place, which leaves gaps: the output is a list of up to `S` segments for a
+///   vectored write. Small payloads are moved against their predecessor, and merged with it if
+///   they belong to the same channel.
+/// * When all output is written and all input is consumed, reading starts again behind the headroom.
+///
+/// `B` is the memory: an array, a boxed slice, a pooled buffer. It must be larger than
+/// [`HEADROOM`] plus the longest control frame (139 bytes).
+#[derive(Debug)]
+pub struct Lane<B, const S: usize = 64> {
+    buffer: B,
+    start: usize,
+    end: usize,
+    segments: Vec<Range<usize>, S>,
+    /// Segments that are written already.
+    done: usize,
+    /// The frame whose header is not written yet because small payloads may still join it.
+    open: Option<OpenFrame>,
+    #[cfg(test)]
+    pub(crate) moved: usize,
+}
+
+#[derive(Debug, Clone)]
+struct OpenFrame {
+    channel: Channel,
+    payload: Range<usize>,
+}
+
+impl<B: AsRef<[u8]> + AsMut<[u8]>, const S: usize> Lane<B, S> {
+    /// An empty lane over `buffer`.
+    pub const fn new(buffer: B) -> Self {
+        Self {
+            buffer,
+            start: HEADROOM,
+            end: HEADROOM,
+            segments: Vec::new(),
+            done: 0,
+            open: None,
+            #[cfg(test)]
+            moved: 0,
+        }
+    }
+
+    /// Where to put the next bytes that are read; empty if the output has to be written first.
+    pub fn space(&mut self) -> &mut [u8] {
+        self.settle();
+        self.buffer.as_mut().get_mut(self.end..).unwrap_or_default()
+    }
+
+    /// The first `count` bytes of [`space`](Self::space) were filled.
+    pub fn received(&mut self, count: usize) {
+        self.end = (self.end + count).min(self.buffer.as_ref().len());
+    }
+
+    /// Bytes received and not yet consumed.
+    pub fn input(&mut self) -> &mut [u8] {
+        self.buffer.as_mut().get_mut(self.start..self.end).unwrap_or_default()
+    }
+
+    /// Pieces of the output in the order in which they have to be written.
+    pub fn output(&self) -> impl Iterator<Item = &[u8]> {
+        let waiting = self.segments.get(self.done..).unwrap_or_default();
+        waiting.iter().filter_map(|segment| self.buffer.as_ref().get(segment.clone()))
+    }
+
+    /// True if there is output to write.
+    #[inline]
+    pub fn has_output(&self) -> bool {
+        !self.segments.is_empty()
+    }
+
+    /// True if there are bytes that were received and not consumed.
+    #[inline]
+    pub const fn has_input(&self) -> bool {
+        self.start < self.end
+    }
+
+    /// True if the lane holds nothing: its memory may serve another session.
+    pub fn is_idle(&self) -> bool {
+        !self.has_input() && !self.has_output()
+    }
+
+    /// The memory, for the next user. Whatever it held is forgotten.
+    pub fn into_buffer(self) -> B {
+        self.buffer
+    }
+
+    /// The first `count` bytes of the output were written. Returns how many of them were not of the output.
+    pub fn written(&mut self, mut count: usize) -> usize {
+        while let Some(segment) = self.segments.get_mut(self.done) {
+            let taken = count.min(segment.len());
+            segment.start += taken;
+            count -= taken;
+            if segment.start < segment.end {
+                return count;
+            }
+            self.done += 1;
+        }
+        self.segments.clear();
+        self.done = 0;
+        count
+    }
+
+    /// Forgets all input, for a side whose bytes mean nothing any more.
+    pub fn discard_input(&mut self) {
+        self.start = self.end;
+    }
+
+    /// Forgets all output, for a side that cannot be written to any more.
+    pub fn discard_output(&mut self) {
+        self.segments.clear();
+        self.done = 0;
+        self.open = None;
+    }
+
+    /// Takes `count` bytes off the input and returns where they began in the buffer.
+    #[inline]
+    pub(crate) fn consume(&mut self, count: usize) -> usize {
+        let at = self.start;
+        self.start = (self.start + count).min(self.end);
+        at
+    }
+
+    /// Bytes that were consumed, for an event that is read and not passed on.
+    pub(crate) fn consumed(&self, range: Range<usize>) -> &[u8] {
+        self.buffer.as_ref().get(range).unwrap_or_default()
+    }
+
+    /// True if a payload that follows at least `lead` bytes of header in the input is sure to find room for
+    /// the header that `leg` puts in front of it, and a segment.
+    #[inline]
+    pub(crate) fn has_room<L: Leg>(&self, lead: usize, leg: &L) -> bool {
+        let header = leg.header_max(self.end.saturating_sub(self.start));
+        self.start + lead >= self.floor() + header && self.segments.len() + 1 < S
+    }
+
+    /// Adds payload to the output, to be framed by `leg`. Returns false if the leg could not frame what
+    /// was in the way, which [`has_room`](Self::has_room) excludes.
+    #[inline]
+    pub(crate) fn data<L: Leg>(&mut self, leg: &mut L, channel: Channel, payload: Range<usize>) -> bool {
+        if payload.is_empty() {
+            return true;
+        }
+        let small = payload.len() < SMALL;
+        if small
+            && let Some(open) = &mut self.open
+            && open.channel == channel
+            && open.payload.len() + payload.len() <= MERGED
+        {
+            let at = open.payload.end;
+            open.payload.end += payload.len();
+            self.relocate(payload, at);
+            return true;
+        }
+        let framed = self.close_frame(leg);
+        let at = if small { payload.start.min(self.floor() + leg.header_max(MERGED)) } else { payload.start };
+        self.open = Some(OpenFrame { channel, payload: at..at + payload.len() });
+        self.relocate(payload, at);
+        framed
+    }
+
+    /// Adds the end of the channel's stream to the output, in order with its data.
+    pub(crate) fn half_close<L: Leg>(&mut self, leg: &mut L, channel: Channel) -> bool {
+        let framed = self.close_frame(leg);
+        let end = self.start..self.start;
+        framed && self.frame(leg, channel, true, end)
+    }
+
+    /// Writes the header of the frame that was kept open. Must follow the last [`data`](Self::data) before
+    /// the output is written.
+    #[inline]
+    pub(crate) fn close_frame<L: Leg>(&mut self, leg: &mut L) -> bool {
+        match self.open.take() {
+            Some(open) => self.frame(leg, open.channel, false, open.payload),
+            None => true,
+        }
+    }
+
+    /// Puts a payload of its own into an empty lane's output, for messages that the engine itself makes.
+    /// `fill` writes the payload and returns its length.
+    pub(crate) fn compose<L: Leg>(
+        &mut self,
+        leg: &mut L,
+        channel: Channel,
+        fill: impl FnOnce(&mut [u8]) -> usize,
+    ) -> bool {
+        if self.has_output() || self.has_input() {
+            return false;
+        }
+        self.settle();
+        let Some(room) = self.buffer.as_mut().get_mut(HEADROOM..) else { return false };
+        let len = fill(room).min(room.len());
+        self.start = HEADROOM + len;
+        self.end = self.start;
+        self.frame(leg, channel, false, HEADROOM..HEADROOM + len)
+    }
+
+    fn frame<L: Leg>(&mut self, leg: &mut L, channel: Channel, fin: bool, payload: Range<usize>) -> bool {
+        let end = payload.end;
+        let Some(start) = leg.frame(channel, fin, self.buffer.as_mut(), payload) else { return false };
+        match self.segments.last_mut() {
+            Some(last) if last.end == start => {
+                last.end = end;
+                true
+            }
+            _ => self.segments.push(start..end).is_ok(),
+        }
+    }
+
+    /// First byte that no output occupies.
+    #[inline]
+    fn floor(&self) -> usize {
+        match (&self.open, self.segments.last()) {
+            (Some(open), _) => open.payload.end,
+            (None, Some(last)) => last.end,
+            (None, None) => 0,
+        }
+    }
+
+    #[inline]
+    fn relocate(&mut self, from: Range<usize>, to: usize) {
+        if from.start == to {
+            return;
+        }
+        #[cfg(test)]
+        {
+            self.moved += from.len();
+        }
+        let buffer = self.buffer.as_mut();
+        if from.end <= buffer.len() && to <= from.start {
+            buffer.copy_within(from, to);
+        }
+    }
+
+    /// Moves what is left of the input (a part of a header or of a control frame) to the front. More than
+    /// that is input which waits for the other leg: it is left alone as long as there is space behind it.
+    fn settle(&mut self) {
+        if self.has_output() || self.start == HEADROOM {
+            return;
+        }
+        let left = self.start..self.end;
+        if left.len() > SMALL + HEADROOM && self.end < self.buffer.as_ref().len() {
+            return;
+        }
+        self.end = HEADROOM + left.len();
+        self.start = HEADROOM;
+        if !left.is_empty() {
+            self.buffer.as_mut().copy_within(left, HEADROOM);
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Legs: what turns bytes into stream events and stream events into bytes.
+//!
+//! A leg is one end of one upgraded connection. All legs speak the vocabulary of [`Event`] and are driven
+//! alike (see [`Leg`]), so that a bridge can join any two of them.
+
+mod spdy;
+mod websocket;
+
+use core::fmt;
+use core::ops::Range;
+
+pub use self::spdy::SpdyLeg;
+pub use self::websocket::WebSocketLeg;
+
+use crate::k8s::{Channel, TerminalSize};
+use crate::spdy::{ConnectionError, RstStatus};
+use crate::step::Step;
+use crate::ws::{CloseCode, ProtocolError};
+
+/// One end of an upgraded connection that carries the channels of a session.
+///
+/// The run loop is the same for every leg:
+///
+/// 1. [`receive`](Self::receive) until it needs more bytes, acting on each event;
+/// 2. write what [`pending`](Self::pending) holds, between two data frames, and tell with
+///    [`sent`](Self::sent) how much of it left;
+/// 3. read more.
+///
+/// A leg whose pending control bytes are not written stops receiving before it would have to drop
+/// one of them.
+pub trait Leg {
+    /// Takes bytes from the front of `input`; see [`Step`]. Payload is unmasked where it lies.
+    fn receive(&mut self, input: &mut [u8]) -> Result<Step<Event>, LegError>;
+
+    /// Header bytes that are sure to lie between the front of the input and the next payload.
+    fn lead(&self) -> usize;
+
+    /// Most bytes that [`frame`](Self::frame) writes in front of a payload of up to `len` bytes.
+    fn header_max(&self, len: usize) -> usize;
+
+    /// Makes `buffer[payload]` a data frame of `channel` by writing its header right in front of it, and
+    /// returns where the frame starts; `fin` half-closes the channel with it. `None` if the
+    /// channel cannot take data (it is not open, or its sending half is closed) or there is no room.
+    fn frame(
+        &mut self,
+        channel: Channel,
+        fin: bool,
+        buffer: &mut [u8],
+        payload: Range<usize>,
+    ) -> Option<usize>;
+
+    /// True if the peer is ready to take data: a stream that needs an answer before it may be used has it.
+    fn is_ready(&self) -> bool;
+
+    /// True if this side's half of `channel` can still carry data.
+    fn can_send(&self, channel: Channel) -> bool;
+
+    /// Queues a new terminal size for the peer. Sizes that find no room are dropped: a later one counts more.
+    fn resize(&mut self, size: TerminalSize);
+
+    /// Queues the orderly end of the connection. Nothing may be framed after it.
+    fn close(&mut self, reason: Close);
+
+    /// Control bytes that wait to be written.
+    fn pending(&self) -> &[u8];
+
+    /// The first `count` pending bytes were written.
+    fn sent(&mut self, count: usize);
+}
+
+/// What a leg's peer did. Ranges index into the input that was given to [`Leg::receive`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The peer opened the channel's stream (SPDY server).
+    Opened(Channel),
+    /// The peer accepted the stream that this end opened (SPDY client).
+    Accepted(Channel),
+    /// Payload of a channel.
+    Data {
+        /// Which channel.
+        channel: Channel,
+        /// Where the payload lies.
+        range: Range<usize>,
+    },
+    /// The peer will send nothing more on this channel; the other direction goes on.
+    HalfClosed(Channel),
+    /// The peer ended both directions of this channel. Kubernetes ends sessions that way, so it is no
+    /// error by itself (`spdy31.md` section 2).
+    Reset(Channel, RstStatus),
+    /// The peer's terminal has a new size.
+    Resize(TerminalSize),
+    /// The peer ends the connection in order (Close, GOAWAY); it sends nothing more.
+    End,
+}
+
+/// Why this end closes a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Close {
+    /// The session is complete.
+    Normal,
+    /// This end is shutting down.
+    GoingAway,
+    /// The peer broke the protocol; the code is what WebSocket peers are told.
+    Protocol(CloseCode),
+    /// This end, or what is behind it, failed.
+    Internal,
+}
+
+impl Close {
+    /// The code for a WebSocket peer (RFC 6455 section 7.4.1).
+    pub const fn code(self) -> CloseCode {
+        match self {
+            Self::Normal => CloseCode::NORMAL,
+            Self::GoingAway => CloseCode::GOING_AWAY,
+            Self::Protocol(code) => code,
+            Self::Internal => CloseCode::INTERNAL_ERROR,
+        }
+    }
+}
+
+/// The peer of a leg broke its protocol. The connection cannot go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LegError {
+    /// WebSocket framing.
+    WebSocket(ProtocolError),
+    /// SPDY framing or header blocks.
+    Spdy(ConnectionError),
+    /// A v5 CLOSE message that does not name exactly one channel from 0 to 4 (its length in bytes, and the
+    /// first byte behind the 255).
+    CloseSignal {
+        /// Payload bytes of the message, 255 included.
+        len: usize,
+        /// The channel it named.
+        channel: Option<u8>,
+    },
+}
+
+impl LegError {
+    /// What the peer has to be told.
+    pub fn close(self) -> Close {
+        match self {
+            Self::WebSocket(error) => Close::Protocol(error.close_code()),
+            Self::Spdy(_) | Self::CloseSignal { .. } => Close::Protocol(CloseCode::PROTOCOL_ERROR),
+        }
+    }
+}
+
+impl fmt::Display for LegError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WebSocket(error) => write!(f, "WebSocket: {error}"),
+            Self::Spdy(error) => write!(f, "SPDY: {error}"),
+            Self::CloseSignal { len, channel: Some(channel) } => {
+                write!(f, "v5 CLOSE message of {len} bytes names channel {channel}")
+            }
+            Self::CloseSignal { len, channel: None } => {
+                write!(f, "v5 CLOSE message of {len} bytes names no channel")
+            }
+        }
+    }
+}
+
+impl core::error::Error for LegError {}
+
+impl From<ProtocolError> for LegError {
+    fn from(error: ProtocolError) -> Self {
+        Self::WebSocket(error)
+    }
+}
+
+impl From<ConnectionError> for LegError {
+    fn from(error: ConnectionError) -> Self {
+        Self::Spdy(error)
+    }
+}

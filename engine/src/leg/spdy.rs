@@ -1,0 +1,328 @@
+use core::ops::Range;
+
+use super::{Close, Event, Leg, LegError};
+use crate::k8s::{Channel, ChannelSet, ResizeParser, StreamSet, Subprotocol, TerminalSize};
+use crate::limits::Limits;
+use crate::outbox::Outbox;
+use crate::spdy::{
+    self, DataVerdict, GoawayStatus, HeaderBlocks, HeaderWriter, RstStatus, SkipBlocks, StreamId, Streams,
+    frame, frame::DATA_HEADER,
+};
+use crate::step::{Role, Step};
+
+/// Channels of a RemoteCommand session, which are the streams of its connection.
+const CHANNELS: usize = 5;
+
+/// The longest answer to one received frame: the first SYN_REPLY of a connection.
+const ANSWER: usize = 32;
+
+/// What closing the connection takes: a reset for each stream, and a GOAWAY.
+const CLOSING: usize = 16 * CHANNELS + 16;
+
+/// All SYN_STREAMs of a session, or the answers to some frames and the close.
+const OUTBOX: usize = 384;
+
+/// RemoteCommand over SPDY/3.1: one stream a channel, named by its header `streamtype`
+/// (`remotecommand.md` section 1).
+///
+/// ```text
+/// client                                  server
+/// SYN_STREAM 1 error, 3 stdin, 5 stdout   SYN_REPLY 1, 3, 5
+/// DATA 3 ... FIN                          DATA 5 ... FIN, DATA 1 status
+/// RST_STREAM, GOAWAY                      RST_STREAM, GOAWAY
+/// ```
+///
+/// `B` reads the header blocks: a client skips them ([`SkipBlocks`]), a server inflates them.
+#[derive(Debug)]
+pub struct SpdyLeg<B: HeaderBlocks> {
+    receiver: spdy::Receiver<B>,
+    role: Role,
+    streams: Streams<CHANNELS>,
+    /// The stream of each channel, by channel number.
+    ids: [Option<StreamId>; CHANNELS],
+    /// Channels whose stream the session needs and that are not open yet.
+    awaited: ChannelSet,
+    headers: HeaderWriter,
+    outbox: Outbox<OUTBOX>,
+    /// A second event of the frame that was received last.
+    second: Option<Event>,
+    resize: ResizeParser,
+    /// The newest size that found no room in the outbox.
+    next_size: Option<TerminalSize>,
+    closed: bool,
+}
+
+impl SpdyLeg<SkipBlocks> {
+    /// The client's end: queues the opening of all `streams` at once, so that they leave in one write.
+    pub fn client(streams: StreamSet, protocol: Subprotocol, limits: &Limits) -> Self {
+        let mut leg = Self::new(Role::Client, streams, protocol, limits, SkipBlocks);
+        for channel in streams.channels(protocol) {
+            leg.open(channel);
+        }
+        leg
+    }
+
+    fn open(&mut self, channel: Channel) {
+        let (Some(name), Ok(id)) = (channel.stream_type(), self.streams.open()) else { return };
+        let mut frame = [0; 64];
+        let written = self.headers.syn_stream(id, false, &[("streamtype", name)], &mut frame);
+        if let (Ok(len), Some(slot)) = (written, self.ids.get_mut(usize::from(channel.number()))) {
+            // The outbox of a new leg has room for all five.
+            let _ = self.outbox.push(frame.get(..len).unwrap_or_default());
+            *slot = Some(id);
+        }
+    }
+}
+
+impl<B: HeaderBlocks> SpdyLeg<B> {
+    /// The server's end, which accepts exactly `streams` and resets all others. `blocks` inflates the
+    /// headers of the streams.
+    pub fn server(streams: StreamSet, protocol: Subprotocol, limits: &Limits, blocks: B) -> Self {
+        Self::new(Role::Server, streams, protocol, limits, blocks)
+    }
+
+    /// The reader of header blocks. Once the leg [is ready](Leg::is_ready) no header is needed any more: a
+    /// server may put a reader in its place that skips them.
+    pub const fn blocks_mut(&mut self) -> &mut B {
+        self.receiver.blocks_mut()
+    }
+
+    /// Ends both directions of a channel, as `status`. Does nothing if its stream is not open.
+    pub fn reset(&mut self, channel: Channel, status: RstStatus) {
+        if let Some(id) = self.id(channel)
+            && self.streams.reset(id).is_some_and(|state| state.local_open)
+        {
+            // There is room for a reset of each stream, always: see `can_answer`.
+            let _ = self.outbox.push(&frame::rst_stream(id, status));
+        }
+    }
+
+    fn new(role: Role, streams: StreamSet, protocol: Subprotocol, limits: &Limits, blocks: B) -> Self {
+        let awaited = streams.channels(protocol).collect();
+        Self {
+            receiver: spdy::Receiver::new(role, limits, blocks),
+            role,
+            streams: Streams::new(role),
+            ids: [None; CHANNELS],
+            awaited,
+            headers: HeaderWriter::new(),
+            outbox: Outbox::new(),
+            second: None,
+            resize: ResizeParser::new(),
+            next_size: None,
+            closed: false,
+        }
+    }
+
+    fn id(&self, channel: Channel) -> Option<StreamId> {
+        self.ids.get(usize::from(channel.number())).copied().flatten()
+    }
+
+    #[inline]
+    fn channel(&self, id: StreamId) -> Option<Channel> {
+        let number = self.ids.iter().position(|slot| *slot == Some(id))?;
+        Some(Channel::new(number as u8))
+    }
+
+    const fn can_answer(&self) -> bool {
+        self.outbox.room() >= ANSWER + CLOSING
+    }
+
+    fn data(&mut self, input: &[u8], id: StreamId, range: Range<usize>, fin: bool) -> Option<Event> {
+        if self.streams.receives(id) != DataVerdict::Deliver {
+            return None;
+        }
+        let channel = self.channel(id)?;
+        let event = match channel {
+            _ if range.is_empty() => None,
+            Channel::RESIZE => input.get(range).and_then(|json| self.resize.feed(json)).map(Event::Resize),
+            _ => Some(Event::Data { channel, range }),
+        };
+        self.then_half_closed(event, channel, id, fin)
+    }
+
+    /// `event`, and after it the end of the peer's half if the frame had FIN.
+    fn then_half_closed(
+        &mut self,
+        event: Option<Event>,
+        channel: Channel,
+        id: StreamId,
+        fin: bool,
+    ) -> Option<Event> {
+        let ended = (fin && self.streams.remote_fin(id)).then_some(Event::HalfClosed(channel));
+        if event.is_none() {
+            return ended;
+        }
+        self.second = ended;
+        event
+    }
+
+    fn peer_opens(&mut self, id: StreamId, fin: bool) -> Option<Event> {
+        if let Err(refusal) = self.streams.peer_opened(id) {
+            if let Some(status) = refusal.rst_status() {
+                let _ = self.outbox.push(&frame::rst_stream(id, status));
+            }
+            return None;
+        }
+        let wanted = self.receiver.headers().get("streamtype").and_then(Channel::from_stream_type);
+        let wanted = wanted.filter(|&channel| self.role == Role::Server && self.awaited.contains(channel));
+        let Some(channel) = wanted else {
+            // Kubernetes rejects streams with CANCEL (`spdy31.md` section 2).
+            self.streams.reset(id);
+            let _ = self.outbox.push(&frame::rst_stream(id, RstStatus::CANCEL));
+            return None;
+        };
+        self.awaited.remove(channel);
+        if let Some(slot) = self.ids.get_mut(usize::from(channel.number())) {
+            *slot = Some(id);
+        }
+        let mut reply = [0; ANSWER];
+        if let Ok(len) = self.headers.syn_reply(id, &mut reply) {
+            let _ = self.outbox.push(reply.get(..len).unwrap_or_default());
+            self.streams.replied(id);
+        }
+        self.then_half_closed(Some(Event::Opened(channel)), channel, id, fin)
+    }
+
+    fn peer_accepts(&mut self, id: StreamId, fin: bool) -> Option<Event> {
+        let channel = self.channel(id)?;
+        if !self.streams.replied(id) {
+            return None;
+        }
+        self.awaited.remove(channel);
+        self.then_half_closed(Some(Event::Accepted(channel)), channel, id, fin)
+    }
+
+    fn peer_resets(&mut self, id: StreamId, status: RstStatus) -> Option<Event> {
+        let channel = self.channel(id)?;
+        self.streams.reset(id)?;
+        self.awaited.remove(channel);
+        Some(Event::Reset(channel, status))
+    }
+
+    fn push_size(&mut self) {
+        let Some(size) = self.next_size else { return };
+        let Some(id) = self.id(Channel::RESIZE) else { return };
+        let open = self.streams.get(id).is_some_and(|state| state.local_open);
+        let mut frame = [0; DATA_HEADER + TerminalSize::MAX_WRITTEN];
+        let (header, payload) = frame.split_at_mut(DATA_HEADER);
+        let Ok(len) = size.write(payload) else { return };
+        if !open || self.outbox.room() < DATA_HEADER + len + ANSWER + CLOSING {
+            return;
+        }
+        header.copy_from_slice(&frame::data_header(id, false, len as u32));
+        let _ = self.outbox.push(frame.get(..DATA_HEADER + len).unwrap_or_default());
+        self.next_size = None;
+    }
+}
+
+impl<B: HeaderBlocks> Leg for SpdyLeg<B> {
+    #[inline]
+    fn receive(&mut self, input: &mut [u8]) -> Result<Step<Event>, LegError> {
+        if self.second.is_some() {
+            return Ok(Step { consumed: 0, event: self.second.take() });
+        }
+        if !self.can_answer() {
+            return Ok(Step::NEED_MORE);
+        }
+        let Step { consumed, event } = self.receiver.receive(input)?;
+        let Some(event) = event else { return Ok(Step::skip(consumed)) };
+        let event = match event {
+            spdy::Event::Data { stream, range, fin, .. } => self.data(input, stream, range, fin),
+            spdy::Event::SynStream { stream, fin, .. } => self.peer_opens(stream, fin),
+            spdy::Event::SynReply { stream, fin } => self.peer_accepts(stream, fin),
+            spdy::Event::Headers { stream, fin } => {
+                self.channel(stream).and_then(|channel| self.then_half_closed(None, channel, stream, fin))
+            }
+            spdy::Event::RstStream { stream, status } => self.peer_resets(stream, status),
+            spdy::Event::Ping { id } => {
+                let _ = self.outbox.push(&frame::ping(id));
+                None
+            }
+            spdy::Event::PingReply { .. } => None,
+            spdy::Event::GoAway { .. } => {
+                self.streams.going_away();
+                Some(Event::End)
+            }
+        };
+        Ok(Step { consumed, event })
+    }
+
+    #[inline]
+    fn lead(&self) -> usize {
+        self.receiver.lead()
+    }
+
+    #[inline]
+    fn header_max(&self, _len: usize) -> usize {
+        DATA_HEADER
+    }
+
+    #[inline]
+    fn frame(
+        &mut self,
+        channel: Channel,
+        fin: bool,
+        buffer: &mut [u8],
+        payload: Range<usize>,
+    ) -> Option<usize> {
+        if !self.can_send(channel) {
+            return None;
+        }
+        let id = self.id(channel)?;
+        let start = payload.start.checked_sub(DATA_HEADER)?;
+        let header = buffer.get_mut(start..)?.first_chunk_mut::<DATA_HEADER>()?;
+        *header = frame::data_header(id, fin, payload.len() as u32);
+        if fin {
+            self.streams.local_fin(id);
+        }
+        Some(start)
+    }
+
+    fn is_ready(&self) -> bool {
+        self.awaited.is_empty()
+    }
+
+    #[inline]
+    fn can_send(&self, channel: Channel) -> bool {
+        !self.closed
+            && self
+                .id(channel)
+                .and_then(|id| self.streams.get(id))
+                .is_some_and(|state| state.local_open && state.replied)
+    }
+
+    fn resize(&mut self, size: TerminalSize) {
+        self.next_size = Some(size);
+        self.push_size();
+    }
+
+    fn close(&mut self, reason: Close) {
+        if self.closed {
+            return;
+        }
+        self.closed = true;
+        self.next_size = None;
+        for (id, state) in self.streams.iter() {
+            if state.local_open {
+                let _ = self.outbox.push(&frame::rst_stream(id, RstStatus::CANCEL));
+            }
+        }
+        let status = match reason {
+            Close::Normal | Close::GoingAway => GoawayStatus::OK,
+            Close::Protocol(_) => GoawayStatus::PROTOCOL_ERROR,
+            Close::Internal => GoawayStatus::INTERNAL_ERROR,
+        };
+        let _ = self.outbox.push(&frame::goaway(self.streams.last_accepted(), status));
+        self.streams.going_away();
+    }
+
+    fn pending(&self) -> &[u8] {
+        self.outbox.pending()
+    }
+
+    fn sent(&mut self, count: usize) {
+        self.outbox.sent(count);
+        self.push_size();
+    }
+}
