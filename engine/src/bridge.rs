@@ -25,3 +25,6 @@ impl Side {
         }
     }
 }
+
+#[cfg(test)]
+mod testbed;

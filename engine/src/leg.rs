@@ -32,8 +32,12 @@ pub trait Leg {
     /// Takes bytes from the front of `input`; see [`Step`]. Payload is unmasked where it lies.
     fn receive(&mut self, input: &mut [u8]) -> Result<Step<Event>, LegError>;
 
-    /// Header bytes that are sure to lie between the front of the input and the next payload.
-    fn lead(&self) -> usize;
+    /// False if answers wait that must be written before more can be received.
+    fn can_receive(&self) -> bool;
+
+    /// Header bytes between the front of `input` and the payload that [`receive`](Self::receive) would
+    /// report next. `None` if it would report no payload: there is a control frame, or not enough.
+    fn lead(&self, input: &[u8]) -> Option<usize>;
 
     /// Most bytes that [`frame`](Self::frame) writes in front of a payload of up to `len` bytes.
     fn header_max(&self, len: usize) -> usize;

@@ -16,13 +16,16 @@ const CANCEL: Duration = Duration::from_secs(1);
 /// Joins a client's leg and an upstream's leg for one exec or attach session (`remotecommand.md`).
 ///
 /// The bridge owns both legs and no I/O. Its driver owns two sockets, one [`Lane`] a direction and
-/// the clock, and does this until [`is_finished`](Self::is_finished):
+/// the clock, and does this until [`is_finished`](Self::is_finished) and all output is written:
 ///
-/// 1. for each side, write its [`output`](Self::output) and tell how much of it was [`written`](Self::written); shut
+/// 1. [`translate`](Self::translate) what was read from upstream, **then** what was read from the client: what
+///    upstream says may set free what the client has sent;
+/// 2. for each side, write its [`output`](Self::output) and tell how much of it was [`written`](Self::written); shut
 ///    its sending half down when all is written and [`shutdown_due`](Self::shutdown_due);
-/// 2. [`translate`](Self::translate) what was read, until it asks for more bytes, for a write, or for the peer;
-/// 3. read; tell [`eof`](Self::eof) or [`lost`](Self::lost);
-/// 4. sleep until a socket is ready or the [`deadline`](Self::deadline) has passed: [`time`](Self::time).
+/// 3. for each side whose translation did not ask for a write, read; tell [`eof`](Self::eof) or
+///    [`lost`](Self::lost);
+/// 4. begin again if a byte was moved or something was told; otherwise sleep until a socket is ready or the
+///    [`deadline`](Self::deadline) has passed, and tell the [`time`](Self::time).
 ///
 /// A session ends when upstream has ended stdout, stderr and its error stream. Its status is sent after all
 /// output, exactly once; a session that ends without a status is an error for the client. When one
@@ -56,10 +59,10 @@ enum Phase {
     Running,
     /// The status waits until all output before it is written.
     Finishing,
-    /// Both legs are closing; peers get until then, counted from their last sign of life.
+    /// Both legs are closing; peers get until then. If they have `grace`, each sign of life begins it anew.
     Closing {
         until: Instant,
-        grace: Duration,
+        grace: Option<Duration>,
     },
 }
 
@@ -70,12 +73,13 @@ struct SideState {
     ended: bool,
     /// The connection is gone, in both directions.
     lost: bool,
-    /// A part of the pending control bytes is written: the rest comes next.
-    begun: bool,
+    /// So many of the pending control bytes come before the next data frame: the frames of which a part is
+    /// written already. What is queued later comes after the data, so that a Close stays the last.
+    begun: usize,
 }
 
 impl SideState {
-    const GONE: Self = Self { ended: true, lost: true, begun: false };
+    const GONE: Self = Self { ended: true, lost: true, begun: 0 };
 }
 
 /// What [`ExecBridge::translate`] waits for.
@@ -131,6 +135,7 @@ impl fmt::Display for Outcome {
 impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
     /// A session of `streams` whose client is connected and whose upstream is not yet.
     pub fn new(client: C, streams: StreamSet, limits: &Limits) -> Self {
+        const { assert!(STATUS >= status::MIN_OUT, "the bridge holds the statuses that it writes itself") }
         Self {
             client,
             upstream: None,
@@ -146,19 +151,28 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
         }
     }
 
-    /// Upstream has answered the upgrade; `leg` has queued the opening of its streams.
+    /// Upstream has answered the upgrade; `leg` has queued the opening of its streams. If the session has
+    /// [ended](Self::outcome) meanwhile, `leg` is dropped: its connection is not needed any more.
     pub fn connected(&mut self, leg: U, now: Instant) {
+        if self.phase != Phase::Dialing {
+            return;
+        }
         self.upstream = Some(leg);
         self.upstream_side = SideState::default();
         self.phase = Phase::Opening { until: now.after(self.stream_creation) };
     }
 
-    /// Upstream cannot be reached, or refused. `status` is sent to the client as the session's status: a
-    /// JSON Status, cut if it is longer than the bridge can hold.
+    /// Upstream cannot be reached, or refused. `status` is sent to the client as the session's status: a JSON
+    /// Status of a failure, whose message is cut if it is longer than the bridge can hold. Anything
+    /// else is replaced by one that says as much.
     pub fn refused(&mut self, status: &[u8]) {
-        self.status.clear();
-        let len = status.len().min(STATUS);
-        let _ = self.status.extend_from_slice(status.get(..len).unwrap_or_default());
+        if self.phase != Phase::Dialing {
+            return;
+        }
+        match k8s::Outcome::parse(status) {
+            Ok(failure @ k8s::Outcome::Failure(_)) => self.set_status(status, &failure),
+            _ => self.set_error_status("upstream refused the session"),
+        }
         self.finish(Outcome::Refused);
     }
 
@@ -186,7 +200,7 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
         B: AsRef<[u8]> + AsMut<[u8]>,
     {
         let pending = self.pending(side);
-        let (first, last) = if self.side(side).begun { (pending, &[][..]) } else { (&[][..], pending) };
+        let (first, last) = pending.split_at_checked(self.side(side).begun).unwrap_or((pending, &[]));
         let slices = core::iter::once(first).chain(lane.output()).chain(core::iter::once(last));
         slices.filter(|slice| !slice.is_empty())
     }
@@ -196,17 +210,14 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
     where
         B: AsRef<[u8]> + AsMut<[u8]>,
     {
-        if self.side(side).begun {
-            let taken = count.min(self.pending(side).len());
-            self.sent(side, taken);
-            count -= taken;
-            self.side_mut(side).begun = !self.pending(side).is_empty();
+        let first = count.min(self.side(side).begun);
+        self.side_mut(side).begun -= first;
+        count -= first;
+        let last = lane.written(count);
+        if last > 0 {
+            self.side_mut(side).begun = self.pending(side).len().saturating_sub(first + last);
         }
-        let left = lane.written(count);
-        if left > 0 {
-            self.sent(side, left);
-            self.side_mut(side).begun = !self.pending(side).is_empty();
-        }
+        self.sent(side, first + last);
     }
 
     /// Forgets what is to be written to `side`, which is [no longer writable](Self::is_writable).
@@ -215,6 +226,7 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
         B: AsRef<[u8]> + AsMut<[u8]>,
     {
         lane.discard_output();
+        self.side_mut(side).begun = 0;
         self.sent(side, self.pending(side).len());
     }
 
@@ -237,11 +249,24 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
     }
 
     /// The connection of `side` is gone: nothing can be read from it or written to it.
+    ///
+    /// If only writing failed, tell [`write_failed`](Self::write_failed) instead.
     pub fn lost(&mut self, side: Side, now: Instant) {
+        let undelivered = self.is_undelivered();
         self.eof(side, now);
         self.side_mut(side).lost = true;
-        if side == Side::Client && self.phase == Phase::Finishing {
+        if side == Side::Client && undelivered {
             self.end_without_client(Outcome::ClientLost, now);
+        }
+    }
+
+    /// Writing to `side` failed. From upstream the rest is still read, until [`eof`](Self::eof) or
+    /// [`lost`](Self::lost): a command that ends without reading its input closes its connection
+    /// while input is on its way, and its output and status are in our socket already.
+    pub fn write_failed(&mut self, side: Side, now: Instant) {
+        match side {
+            Side::Client => self.lost(side, now),
+            Side::Upstream => self.upstream_side.lost = true,
         }
     }
 
@@ -253,7 +278,10 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
     /// True if nothing will be written to `side` beyond what is pending: its sending half may be shut
     /// down. A WebSocket client is given the time to answer the Close first (RFC 6455 section 7.1.1).
     pub fn shutdown_due(&self, side: Side) -> bool {
-        matches!(self.phase, Phase::Closing { .. }) && (side == Side::Upstream || self.side(side).ended)
+        match side {
+            Side::Client => matches!(self.phase, Phase::Closing { .. }) && self.client_side.ended,
+            Side::Upstream => self.is_over(),
+        }
     }
 
     /// True if both connections are done with and may be dropped.
@@ -269,6 +297,7 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
     /// When [`time`](Self::time) has to be called.
     pub const fn deadline(&self) -> Option<Instant> {
         match self.phase {
+            Phase::Closing { .. } if self.client_side.lost && self.upstream_side.lost => None,
             Phase::Opening { until } | Phase::Closing { until, .. } => Some(until),
             Phase::Dialing | Phase::Running | Phase::Finishing => None,
         }
@@ -281,9 +310,13 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
                 self.set_error_status("timed out waiting for upstream to accept the streams");
                 self.finish(Outcome::StreamCreationTimeout);
             }
-            Phase::Closing { until, .. } if until <= now => {
-                self.client_side = SideState::GONE;
+            Phase::Closing { until, grace } if until <= now => {
                 self.upstream_side = SideState::GONE;
+                match grace.filter(|_| self.is_undelivered() && self.outcome != Some(Outcome::Shutdown)) {
+                    // The client does not read now: that is its right, as it was before the end.
+                    Some(grace) => self.start_closing(Some(grace), now),
+                    None => self.client_side = SideState::GONE,
+                }
             }
             _ => {}
         }
@@ -291,7 +324,7 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
 
     /// Ends the session because this end shuts down: the client gets an error status.
     pub fn shut_down(&mut self) {
-        if !matches!(self.phase, Phase::Finishing | Phase::Closing { .. }) {
+        if !self.is_over() {
             self.set_error_status("the gateway is shutting down");
             self.finish(Outcome::Shutdown);
         }
@@ -306,21 +339,25 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
     where
         B: AsRef<[u8]> + AsMut<[u8]>,
     {
-        self.alive(now, lane.has_input());
         let flow = loop {
-            let upstream = match (&mut self.upstream, self.phase) {
-                (_, Phase::Dialing | Phase::Opening { .. }) => break Flow::NeedPeer,
-                (Some(upstream), Phase::Running) => Some(upstream),
-                _ => None,
-            };
-            if let Some(upstream) = &upstream
-                && !lane.has_room(self.client.lead(), *upstream)
-            {
+            if !self.client.can_receive() {
                 break Flow::NeedWrite;
+            }
+            let upstream = self.upstream.as_mut().filter(|_| self.phase == Phase::Running);
+            match (self.client.lead(lane.peek()), &upstream) {
+                (Some(_), _) if matches!(self.phase, Phase::Dialing | Phase::Opening { .. }) => {
+                    break Flow::NeedPeer;
+                }
+                (Some(lead), Some(upstream)) if !lane.has_room(lead, *upstream) => break Flow::NeedWrite,
+                // Pings are answered and a Close is seen whether data can go on or not.
+                _ => {}
             }
             let Step { consumed, event } = match self.client.receive(lane.input()) {
                 Ok(step) => step,
                 Err(error) => {
+                    if let Some(upstream) = upstream {
+                        lane.close_frame(upstream);
+                    }
                     lane.discard_input();
                     self.client_failed(error, now);
                     break Flow::NeedInput;
@@ -331,22 +368,30 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
             }
             let at = lane.consume(consumed);
             match (event, upstream) {
-                (Some(Event::Data { channel, range }), Some(upstream)) if upstream.can_send(channel) => {
-                    lane.data(upstream, channel, at + range.start..at + range.end);
+                (Some(Event::Data { channel: Channel::STDIN, range }), Some(upstream))
+                    if upstream.can_send(Channel::STDIN) =>
+                {
+                    lane.data(upstream, Channel::STDIN, at + range.start..at + range.end);
                 }
-                (Some(Event::HalfClosed(channel)), Some(upstream)) if upstream.can_send(channel) => {
+                (Some(Event::HalfClosed(channel @ (Channel::STDIN | Channel::RESIZE))), Some(upstream))
+                    if upstream.can_send(channel) =>
+                {
                     lane.half_close(upstream, channel);
                 }
                 (Some(Event::Resize(size)), Some(upstream)) => upstream.resize(size),
-                (Some(Event::End), _) => {
+                (Some(Event::End), upstream) => {
+                    if let Some(upstream) = upstream {
+                        lane.close_frame(upstream);
+                    }
                     lane.discard_input();
                     self.client_side.ended = true;
-                    if !matches!(self.phase, Phase::Finishing | Phase::Closing { .. }) {
+                    if !matches!(self.phase, Phase::Closing { .. }) {
                         self.end_without_client(Outcome::ClientClosed, now);
                     }
                 }
                 _ => {}
             }
+            self.alive(now);
         };
         if let Some(upstream) = &mut self.upstream {
             lane.close_frame(upstream);
@@ -358,7 +403,6 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
     where
         B: AsRef<[u8]> + AsMut<[u8]>,
     {
-        self.alive(now, lane.has_input());
         let flow = loop {
             match self.phase {
                 Phase::Finishing if lane.has_output() => break Flow::NeedWrite,
@@ -366,14 +410,23 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
                     self.send_status(lane, now);
                     break Flow::NeedInput;
                 }
-                Phase::Closing { .. } | Phase::Dialing => {
+                Phase::Closing { .. } => {
+                    if lane.has_input() {
+                        self.alive(now);
+                    }
                     lane.discard_input();
                     break Flow::NeedInput;
                 }
+                Phase::Dialing => break Flow::NeedPeer,
                 Phase::Opening { .. } | Phase::Running => {}
             }
             let Some(upstream) = &mut self.upstream else { break Flow::NeedInput };
-            if !lane.has_room(upstream.lead(), &self.client) {
+            if !upstream.can_receive() {
+                break Flow::NeedWrite;
+            }
+            if let Some(lead) = upstream.lead(lane.peek())
+                && !lane.has_room(lead, &self.client)
+            {
                 break Flow::NeedWrite;
             }
             let Step { consumed, event } = match upstream.receive(lane.input()) {
@@ -393,7 +446,7 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
                 Some(Event::Data { channel: Channel::ERROR, range }) => {
                     self.hold_status(lane.consumed(at + range.start..at + range.end));
                 }
-                Some(Event::Data { channel, range }) => {
+                Some(Event::Data { channel: channel @ (Channel::STDOUT | Channel::STDERR), range }) => {
                     lane.data(&mut self.client, channel, at + range.start..at + range.end);
                 }
                 Some(Event::Accepted(_)) => self.accepted(),
@@ -412,7 +465,7 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
                     self.upstream_side.ended = true;
                     self.upstream_ended(true);
                 }
-                Some(Event::Opened(_) | Event::Resize(_)) | None => {}
+                Some(Event::Opened(_) | Event::Data { .. } | Event::Resize(_)) | None => {}
             }
         };
         lane.close_frame(&mut self.client);
@@ -437,7 +490,10 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
         let outcome = if self.status_too_long {
             self.set_error_status("the exit status of the command is longer than the gateway can hold");
             Outcome::UpstreamLost
-        } else if self.status.is_empty() || !(in_order || self.outputs.is_only(Channel::ERROR)) {
+        } else if !(in_order || self.outputs.is_only(Channel::ERROR)) {
+            self.set_error_status("connection to upstream closed before the end of the output was received");
+            Outcome::UpstreamLost
+        } else if self.status.is_empty() {
             self.set_error_status("connection to upstream closed before the exit status was received");
             Outcome::UpstreamLost
         } else if k8s::Outcome::parse(&self.status).is_err() {
@@ -459,23 +515,36 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
 
     fn client_failed(&mut self, error: LegError, now: Instant) {
         self.client.close(error.close());
-        if matches!(self.phase, Phase::Finishing | Phase::Closing { .. }) {
-            self.client_side.ended = true;
-        } else {
+        if !matches!(self.phase, Phase::Closing { .. }) {
             self.end_without_client(Outcome::ClientError(error), now);
         }
     }
 
     fn set_error_status(&mut self, message: &str) {
         let mut json = [0; STATUS];
+        // There is room for it, see `new`.
         let len = status::internal_error(message, &mut json).unwrap_or(0);
         self.status.clear();
         let _ = self.status.extend_from_slice(json.get(..len).unwrap_or_default());
     }
 
+    /// The status is `json`, or as much of `outcome`, which it says, as can be held.
+    fn set_status(&mut self, json: &[u8], outcome: &k8s::Outcome<'_>) {
+        self.status.clear();
+        if self.status.extend_from_slice(json).is_err() {
+            let mut shorter = [0; STATUS];
+            let len = outcome.write(&mut shorter).unwrap_or(0);
+            let _ = self.status.extend_from_slice(shorter.get(..len).unwrap_or_default());
+        }
+    }
+
+    /// The session is over: upstream is told at once, the client when it has all output.
     fn finish(&mut self, outcome: Outcome) {
         self.outcome.get_or_insert(outcome);
         self.phase = Phase::Finishing;
+        if let Some(upstream) = &mut self.upstream {
+            upstream.close(Close::Normal);
+        }
     }
 
     fn send_status<B, const S: usize>(&mut self, lane: &mut Lane<B, S>, now: Instant)
@@ -484,36 +553,49 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
     {
         lane.discard_input();
         let status = &self.status;
-        lane.compose(&mut self.client, Channel::ERROR, |room| {
-            let len = status.len().min(room.len());
-            for (to, from) in room.iter_mut().zip(status.iter()) {
-                *to = *from;
+        let composed = lane.compose(&mut self.client, Channel::ERROR, |room| {
+            if let Some(room) = room.get_mut(..status.len()) {
+                room.copy_from_slice(status);
+                return status.len();
             }
-            len
+            status::internal_error("the exit status is longer than the gateway can hold", room).unwrap_or(0)
         });
-        self.client.close(Close::Normal);
-        self.start_closing(self.close, now);
+        self.client.close(if composed { Close::Normal } else { Close::Internal });
+        self.start_closing(Some(self.close), now);
+    }
+
+    /// True if the session is over, whatever is left to be written.
+    const fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Finishing | Phase::Closing { .. })
+    }
+
+    /// True if the session is over and the client does not have all of it: its Close comes last.
+    fn is_undelivered(&self) -> bool {
+        let waits = match self.phase {
+            Phase::Finishing => true,
+            Phase::Closing { .. } => !self.client.pending().is_empty(),
+            _ => false,
+        };
+        waits && !self.client_side.ended
     }
 
     /// The client is no longer there, or no longer wants the session: upstream's streams are cancelled.
     fn end_without_client(&mut self, outcome: Outcome, now: Instant) {
-        self.outcome.get_or_insert(outcome);
-        self.start_closing(CANCEL, now);
+        // A status that did not reach it was not passed on.
+        self.outcome = self.outcome.filter(|&earlier| earlier != Outcome::Completed).or(Some(outcome));
+        self.start_closing(None, now);
     }
 
-    fn start_closing(&mut self, grace: Duration, now: Instant) {
+    fn start_closing(&mut self, grace: Option<Duration>, now: Instant) {
         if let Some(upstream) = &mut self.upstream {
             upstream.close(Close::Normal);
         }
-        self.phase = Phase::Closing { until: now.after(grace), grace };
+        self.phase = Phase::Closing { until: now.after(grace.unwrap_or(CANCEL)), grace };
     }
 
     /// A peer that sends is not cut while the session closes: its kernel may still hold our last output.
-    fn alive(&mut self, now: Instant, received: bool) {
-        if let Phase::Closing { until, grace } = &mut self.phase
-            && received
-            && *grace > CANCEL
-        {
+    fn alive(&mut self, now: Instant) {
+        if let Phase::Closing { until, grace: Some(grace) } = &mut self.phase {
             *until = now.after(*grace);
         }
     }
@@ -554,3 +636,6 @@ fn outputs_of(streams: StreamSet) -> ChannelSet {
     let outputs = [Channel::ERROR, Channel::STDOUT, Channel::STDERR];
     streams.channels(Subprotocol::V4).filter(|channel| outputs.contains(channel)).collect()
 }
+
+#[cfg(test)]
+mod tests;

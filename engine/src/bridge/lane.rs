@@ -4,6 +4,7 @@ use heapless::Vec;
 
 use crate::k8s::Channel;
 use crate::leg::Leg;
+use crate::spdy::frame::MAX_LENGTH;
 
 /// Room in front of the first byte that is read, for the longest data header of any leg.
 pub const HEADROOM: usize = 16;
@@ -53,6 +54,8 @@ struct OpenFrame {
 }
 
 impl<B: AsRef<[u8]> + AsMut<[u8]>, const S: usize> Lane<B, S> {
+    const HOLDS_TWO: () = assert!(S >= 2, "a frame and the half-close behind it are two segments");
+
     /// An empty lane over `buffer`.
     pub const fn new(buffer: B) -> Self {
         Self {
@@ -79,8 +82,17 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, const S: usize> Lane<B, S> {
     }
 
     /// Bytes received and not yet consumed.
+    #[inline]
     pub fn input(&mut self) -> &mut [u8] {
-        self.buffer.as_mut().get_mut(self.start..self.end).unwrap_or_default()
+        // No frame is made longer than the shortest length field of any leg can tell.
+        let end = self.end.min(self.start.saturating_add(MAX_LENGTH as usize));
+        self.buffer.as_mut().get_mut(self.start..end).unwrap_or_default()
+    }
+
+    /// [`input`](Self::input), to look at.
+    #[inline]
+    pub(crate) fn peek(&self) -> &[u8] {
+        self.buffer.as_ref().get(self.start..self.end).unwrap_or_default()
     }
 
     /// Pieces of the output in the order in which they have to be written.
@@ -152,11 +164,13 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, const S: usize> Lane<B, S> {
         self.buffer.as_ref().get(range).unwrap_or_default()
     }
 
-    /// True if a payload that follows at least `lead` bytes of header in the input is sure to find room for
-    /// the header that `leg` puts in front of it, and a segment.
+    /// True if a payload that follows `lead` bytes of header in the input is sure to find room for the header
+    /// that `leg` puts in front of it (also if more is merged into it), and segments for itself and for
+    /// the half-close behind it.
     #[inline]
     pub(crate) fn has_room<L: Leg>(&self, lead: usize, leg: &L) -> bool {
-        let header = leg.header_max(self.end.saturating_sub(self.start));
+        let () = Self::HOLDS_TWO;
+        let header = leg.header_max(self.end.saturating_sub(self.start).max(MERGED));
         self.start + lead >= self.floor() + header && self.segments.len() + 1 < S
     }
 
@@ -196,14 +210,21 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, const S: usize> Lane<B, S> {
     /// the output is written.
     #[inline]
     pub(crate) fn close_frame<L: Leg>(&mut self, leg: &mut L) -> bool {
-        match self.open.take() {
-            Some(open) => self.frame(leg, open.channel, false, open.payload),
-            None => true,
+        let Some(OpenFrame { channel, mut payload }) = self.open.take() else { return true };
+        if payload.len() < SMALL
+            && let Some(last) = self.segments.last()
+        {
+            // Now that its length is known: joined to what stands before it, it needs no segment.
+            let at = payload.start.min(last.end + leg.header_max(payload.len()));
+            let len = payload.len();
+            self.relocate(payload, at);
+            payload = at..at + len;
         }
+        self.frame(leg, channel, false, payload)
     }
 
     /// Puts a payload of its own into an empty lane's output, for messages that the engine itself makes.
-    /// `fill` writes the payload and returns its length.
+    /// `fill` writes the payload and returns its length; nothing is sent if that is 0.
     pub(crate) fn compose<L: Leg>(
         &mut self,
         leg: &mut L,
@@ -218,7 +239,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, const S: usize> Lane<B, S> {
         let len = fill(room).min(room.len());
         self.start = HEADROOM + len;
         self.end = self.start;
-        self.frame(leg, channel, false, HEADROOM..HEADROOM + len)
+        len > 0 && self.frame(leg, channel, false, HEADROOM..HEADROOM + len)
     }
 
     fn frame<L: Leg>(&mut self, leg: &mut L, channel: Channel, fin: bool, payload: Range<usize>) -> bool {
@@ -275,3 +296,6 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, const S: usize> Lane<B, S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,9 @@ const ANSWER: usize = 32;
 /// What closing the connection takes: a reset for each stream, and a GOAWAY.
 const CLOSING: usize = 16 * CHANNELS + 16;
 
+/// The bit of a frame's first byte that tells control frames from DATA.
+const CONTROL: u8 = 0x80;
+
 /// All SYN_STREAMs of a session, or the answers to some frames and the close.
 const OUTBOX: usize = 384;
 
@@ -92,7 +95,7 @@ impl<B: HeaderBlocks> SpdyLeg<B> {
         if let Some(id) = self.id(channel)
             && self.streams.reset(id).is_some_and(|state| state.local_open)
         {
-            // There is room for a reset of each stream, always: see `can_answer`.
+            // There is room for a reset of each stream, always: see `can_receive`.
             let _ = self.outbox.push(&frame::rst_stream(id, status));
         }
     }
@@ -122,10 +125,6 @@ impl<B: HeaderBlocks> SpdyLeg<B> {
     fn channel(&self, id: StreamId) -> Option<Channel> {
         let number = self.ids.iter().position(|slot| *slot == Some(id))?;
         Some(Channel::new(number as u8))
-    }
-
-    const fn can_answer(&self) -> bool {
-        self.outbox.room() >= ANSWER + CLOSING
     }
 
     fn data(&mut self, input: &[u8], id: StreamId, range: Range<usize>, fin: bool) -> Option<Event> {
@@ -222,7 +221,7 @@ impl<B: HeaderBlocks> Leg for SpdyLeg<B> {
         if self.second.is_some() {
             return Ok(Step { consumed: 0, event: self.second.take() });
         }
-        if !self.can_answer() {
+        if !self.can_receive() {
             return Ok(Step::NEED_MORE);
         }
         let Step { consumed, event } = self.receiver.receive(input)?;
@@ -235,6 +234,8 @@ impl<B: HeaderBlocks> Leg for SpdyLeg<B> {
                 self.channel(stream).and_then(|channel| self.then_half_closed(None, channel, stream, fin))
             }
             spdy::Event::RstStream { stream, status } => self.peer_resets(stream, status),
+            // Nothing follows our GOAWAY.
+            spdy::Event::Ping { .. } if self.closed => None,
             spdy::Event::Ping { id } => {
                 let _ = self.outbox.push(&frame::ping(id));
                 None
@@ -249,8 +250,17 @@ impl<B: HeaderBlocks> Leg for SpdyLeg<B> {
     }
 
     #[inline]
-    fn lead(&self) -> usize {
-        self.receiver.lead()
+    fn can_receive(&self) -> bool {
+        self.outbox.room() >= ANSWER + CLOSING
+    }
+
+    #[inline]
+    fn lead(&self, input: &[u8]) -> Option<usize> {
+        match (self.receiver.lead(), input.first_chunk::<DATA_HEADER>()) {
+            (0, _) => (!input.is_empty()).then_some(0),
+            (lead, Some([first, ..])) if first & CONTROL == 0 => Some(lead),
+            _ => None,
+        }
     }
 
     #[inline]
@@ -326,3 +336,6 @@ impl<B: HeaderBlocks> Leg for SpdyLeg<B> {
         self.push_size();
     }
 }
+
+#[cfg(test)]
+mod tests;

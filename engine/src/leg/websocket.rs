@@ -75,6 +75,9 @@ impl WebSocketLeg {
                 _ => return Ok(None),
             },
         };
+        if last {
+            self.message = None;
+        }
         match channel {
             Channel::STDIN if range.is_empty() => Ok(None),
             Channel::STDIN => Ok(Some(Event::Data { channel, range })),
@@ -111,7 +114,7 @@ impl WebSocketLeg {
 impl Leg for WebSocketLeg {
     #[inline]
     fn receive(&mut self, input: &mut [u8]) -> Result<Step<Event>, LegError> {
-        if !self.sender.can_answer() {
+        if !self.can_receive() {
             return Ok(Step::NEED_MORE);
         }
         let Step { consumed, event } = self.receiver.receive(input)?;
@@ -134,8 +137,20 @@ impl Leg for WebSocketLeg {
     }
 
     #[inline]
-    fn lead(&self) -> usize {
-        self.receiver.lead() + if self.message.is_none() { CHANNEL_BYTE } else { 0 }
+    fn can_receive(&self) -> bool {
+        self.sender.can_answer()
+    }
+
+    #[inline]
+    fn lead(&self, input: &[u8]) -> Option<usize> {
+        let channel = if self.message.is_none() { CHANNEL_BYTE } else { 0 };
+        if self.receiver.lead() == 0 {
+            return (!input.is_empty()).then_some(channel);
+        }
+        match FrameHeader::parse(input) {
+            Ok(Some((header, size))) if !header.opcode.is_control() => Some(size + channel),
+            _ => None,
+        }
     }
 
     #[inline]
@@ -210,3 +225,6 @@ impl WebSocketLeg {
         let _ = self.sender.close(code, reason, [0; 4]);
     }
 }
+
+#[cfg(test)]
+mod tests;

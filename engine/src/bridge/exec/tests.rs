@@ -1,0 +1,729 @@
+use std::string::String;
+use std::vec;
+use std::vec::Vec;
+
+use super::*;
+use crate::bridge::testbed::*;
+use crate::bridge::{HEADROOM, Side};
+use crate::leg::{SpdyLeg, WebSocketLeg};
+use crate::spdy::{ConnectionError, FrameError, GoawayStatus, RstStatus, SkipBlocks, frame};
+use crate::ws::{Opcode, ProtocolError};
+
+mod properties;
+
+const MEMORY: usize = 4096;
+const CANCEL_STATUS: u32 = RstStatus::CANCEL.0;
+
+/// What upstream gets at the end of a session, behind everything else.
+fn closing(streams: &[u32]) -> Vec<ToUpstream> {
+    let resets = streams.iter().map(|&stream| ToUpstream::Reset(stream, CANCEL_STATUS));
+    resets.chain([ToUpstream::GoAway(0)]).collect()
+}
+
+fn assert_failed(session: &Session, outcome: Outcome, message: &str) {
+    let status = session.status().expect("a status");
+    assert!(status.contains(r#""status":"Failure""#) && status.contains("InternalError"), "{status}");
+    assert!(status.contains(message), "{status}");
+    assert_eq!(session.bridge.outcome(), Some(outcome));
+}
+
+#[test]
+fn all_streams_are_opened_in_one_block() {
+    let leg = SpdyLeg::client(ALL, Subprotocol::V4, &Limits::HOST);
+    let opened = [ERROR, STDIN, STDOUT, STDERR].map(ToUpstream::Open);
+    assert_eq!(read_as_upstream(leg.pending()), opened);
+    assert!(!leg.is_ready());
+
+    let mut session = Session::opening(ALL, MEMORY);
+    session.run();
+    assert_eq!(session.upstream_got(), opened);
+}
+
+#[test]
+fn input_waits_until_all_streams_are_accepted_in_any_order() {
+    let mut session = Session::opening(ALL, MEMORY);
+    session.client_sends(&stdin(b"hello"));
+    session.upstream.got.clear();
+    let replies = replies(&[STDERR, STDIN, STDOUT, ERROR]);
+    for end in [32, 58, 84, 109] {
+        let start = session.upstream_has_sent();
+        session.upstream_sends(&replies[start..end]);
+        assert_eq!(session.upstream_got(), []);
+    }
+    session.upstream_sends(&replies[109..]);
+    assert_eq!(session.upstream_got(), [ToUpstream::Data(STDIN, b"hello".to_vec())]);
+    assert_eq!(session.bridge.deadline(), None);
+}
+
+#[test]
+fn output_passes_while_other_streams_are_not_accepted_yet() {
+    let mut session = Session::opening(ALL, MEMORY);
+    let bytes =
+        [replies(&[STDOUT]), data(STDOUT, b"early"), data(STDERR, b"lost, as upstream does")].concat();
+    session.upstream_sends(&bytes);
+    assert_eq!(session.client_got(), [ToClient::Message(Channel::STDOUT, b"early".to_vec())]);
+}
+
+#[test]
+fn input_and_its_end_arrive_in_order() {
+    let mut session = Session::running(ALL, MEMORY);
+    let big = vec![b'x'; 1000];
+    session.client_sends(&[stdin(b"one "), stdin(b"two"), stdin(&big), end_of(Channel::STDIN)].concat());
+    assert_eq!(session.delivered(STDIN), [b"one two", &big[..]].concat());
+    assert_eq!(session.upstream_got().last(), Some(&ToUpstream::Fin(STDIN)));
+
+    let before = session.upstream_got().len();
+    session.client_sends(&[stdin(b"late"), end_of(Channel::STDIN)].concat());
+    assert_eq!(session.upstream_got().len(), before, "nothing follows the end");
+    session.upstream_sends(&data(STDOUT, b"still here"));
+    assert_eq!(session.received(Channel::STDOUT), b"still here", "a half-close is no close");
+}
+
+#[test]
+fn an_end_of_input_alone_is_an_empty_frame_with_fin() {
+    let mut session = Session::running(ALL, MEMORY);
+    session.client_sends(&end_of(Channel::STDIN));
+    assert_eq!(session.upstream.got, [0, 0, 0, 3, 1, 0, 0, 0]);
+}
+
+#[test]
+fn outputs_keep_apart() {
+    let mut session = Session::running(ALL, MEMORY);
+    let frames = [data(STDOUT, b"out"), data(STDERR, b"err"), data(STDERR, b"or"), data(STDOUT, b"put")];
+    session.upstream_sends(&frames.concat());
+    let expected = [(Channel::STDOUT, "out"), (Channel::STDERR, "error"), (Channel::STDOUT, "put")];
+    let expected = expected.map(|(channel, text)| ToClient::Message(channel, text.into()));
+    assert_eq!(session.client_got(), expected);
+}
+
+#[test]
+fn the_status_waits_for_the_end_of_all_output() {
+    let mut session = Session::running(ALL, MEMORY);
+    session.upstream_sends(&[data(ERROR, &EXIT_5[..20]), data(ERROR, &EXIT_5[20..])].concat());
+    session.upstream_sends(&[cancel(ERROR), data(STDOUT, b"tail"), fin(STDOUT), data(STDERR, b"!")].concat());
+    assert_eq!(session.status(), None);
+    assert_eq!(session.bridge.outcome(), None);
+    session.upstream_sends(&fin(STDERR));
+    assert_eq!(session.status().unwrap().as_bytes(), EXIT_5);
+    assert_eq!(session.received(Channel::STDOUT), b"tail");
+    assert_eq!(session.bridge.outcome(), Some(Outcome::Completed));
+    assert_eq!(session.upstream_got(), closing(&[STDIN, STDOUT, STDERR]), "streams that are still open");
+}
+
+#[test]
+fn a_session_ends_when_both_peers_have_ended() {
+    let mut session = Session::running(ALL, MEMORY);
+    session.upstream_sends(&[data(STDOUT, b"hi"), ending(SUCCESS)].concat());
+    assert_eq!(session.status().unwrap().as_bytes(), SUCCESS);
+    assert!(!session.bridge.is_finished() && !session.bridge.shutdown_due(Side::Client));
+    assert!(session.bridge.shutdown_due(Side::Upstream));
+    session.upstream_ends();
+    assert!(!session.bridge.is_finished(), "the client has not answered the Close");
+    session.client_sends(&client_frame(Opcode::Close, true, &1000_u16.to_be_bytes()));
+    assert!(session.bridge.shutdown_due(Side::Client));
+    assert!(session.bridge.is_finished());
+    assert_eq!(session.bridge.outcome(), Some(Outcome::Completed));
+}
+
+#[test]
+fn goaway_ends_output_and_status_in_order() {
+    let mut session = Session::running(ALL, MEMORY);
+    session
+        .upstream_sends(&[data(STDOUT, b"a"), data(ERROR, SUCCESS), goaway(), data(STDOUT, b"b")].concat());
+    assert_eq!(session.received(Channel::STDOUT), b"a", "nothing behind GOAWAY counts");
+    assert_eq!(session.status().unwrap().as_bytes(), SUCCESS);
+    assert_eq!(session.bridge.outcome(), Some(Outcome::Completed));
+}
+
+#[test]
+fn no_status_is_an_error() {
+    for end in [goaway(), [fin(STDOUT), fin(STDERR), fin(ERROR)].concat(), cancel_all()] {
+        let mut session = Session::running(ALL, MEMORY);
+        session.upstream_sends(&end);
+        assert_failed(&session, Outcome::UpstreamLost, "closed before the exit status was received");
+    }
+}
+
+fn cancel_all() -> Vec<u8> {
+    [STDOUT, ERROR, STDIN, STDERR].map(cancel).concat()
+}
+
+#[test]
+fn an_end_of_the_connection_without_status_is_an_error() {
+    let mut session = Session::running(ALL, MEMORY);
+    session.upstream_sends(&[data(STDOUT, b"x"), fin(STDOUT), fin(STDERR)].concat());
+    session.upstream_ends();
+    assert_failed(&session, Outcome::UpstreamLost, "closed before the exit status was received");
+    assert_eq!(session.received(Channel::STDOUT), b"x");
+}
+
+#[test]
+fn an_end_of_the_connection_in_the_middle_of_output_is_an_error_even_with_a_status() {
+    let mut session = Session::running(ALL, MEMORY);
+    session.upstream_sends(&[data(ERROR, SUCCESS), fin(STDOUT), data(STDERR, b"x")].concat());
+    session.upstream_ends();
+    assert_failed(&session, Outcome::UpstreamLost, "closed before the end of the output");
+}
+
+#[test]
+fn an_end_of_the_connection_behind_output_and_status_is_their_end() {
+    let mut session = Session::running(ALL, MEMORY);
+    session.upstream_sends(&[data(ERROR, EXIT_5), fin(STDOUT), fin(STDERR)].concat());
+    assert_eq!(session.status(), None);
+    session.upstream_ends();
+    assert_eq!(session.status().unwrap().as_bytes(), EXIT_5);
+    assert_eq!(session.bridge.outcome(), Some(Outcome::Completed));
+}
+
+#[test]
+fn a_status_that_is_none_is_replaced() {
+    for garbage in [&b"{}"[..], b"exit 1", b"\xff", &SUCCESS[1..], &EXIT_5[..50]] {
+        let mut session = Session::running(ALL, MEMORY);
+        session.upstream_sends(&ending(garbage));
+        assert_failed(&session, Outcome::UpstreamLost, "not a Status");
+    }
+}
+
+#[test]
+fn a_status_that_is_too_long_is_replaced() {
+    let long = format(600);
+    let mut session = Session::running(ALL, MEMORY);
+    session.upstream_sends(&ending(&long));
+    assert_failed(&session, Outcome::UpstreamLost, "longer than the gateway can hold");
+
+    let fits = format(512);
+    let mut session = Session::running(ALL, MEMORY);
+    session.upstream_sends(&ending(&fits));
+    assert_eq!(session.status().unwrap().as_bytes(), fits);
+}
+
+/// A status of a failure of so many bytes.
+fn format(len: usize) -> Vec<u8> {
+    let (head, tail) = (&br#"{"status":"Failure","message":""#[..], &br#""}"#[..]);
+    [head, &vec![b'm'; len - head.len() - tail.len()], tail].concat()
+}
+
+#[test]
+fn a_status_that_does_not_fit_the_lane_is_replaced() {
+    let mut session = Session::running(ALL, 256);
+    session.upstream_sends(&ending(&format(400)));
+    assert_failed(&session, Outcome::Completed, "longer than the gateway can hold");
+}
+
+#[test]
+fn a_reset_of_stdin_discards_later_input_and_wedges_nothing() {
+    let mut session = Session::running(ALL, 256);
+    session.upstream_sends(&cancel(STDIN));
+    for _ in 0..50 {
+        session.client_sends(&stdin(&[b'x'; 200]));
+    }
+    session.client_sends(&end_of(Channel::STDIN));
+    assert_eq!(session.upstream_got(), []);
+    session.client_sends(&client_frame(Opcode::Ping, true, b"?"));
+    assert_eq!(session.client_got(), [ToClient::Pong(b"?".to_vec())]);
+    session.upstream_sends(&[data(STDOUT, b"done"), ending(SUCCESS)].concat());
+    assert_eq!(session.status().unwrap().as_bytes(), SUCCESS);
+}
+
+#[test]
+fn a_half_close_of_stdin_by_upstream_changes_nothing() {
+    let mut session = Session::running(ALL, MEMORY);
+    session.upstream_sends(&fin(STDIN));
+    session.client_sends(&stdin(b"x"));
+    assert_eq!(session.delivered(STDIN), b"x");
+}
+
+#[test]
+fn data_of_upstream_on_input_streams_does_not_reach_the_client() {
+    let mut session = Session::running(TTY, MEMORY);
+    session.upstream_sends(
+        &[data(STDIN, b"?"), data(RESIZE, b"{\"Width\":1,\"Height\":1}"), data(99, b"?")].concat(),
+    );
+    assert_eq!(session.client_got(), []);
+}
+
+#[test]
+fn a_client_that_closes_cancels_all_streams() {
+    let mut session = Session::running(ALL, MEMORY);
+    session
+        .client_sends(&[stdin(b"last"), client_frame(Opcode::Close, true, &1001_u16.to_be_bytes())].concat());
+    let mut expected = vec![ToUpstream::Data(STDIN, b"last".to_vec())];
+    expected.extend(closing(&[ERROR, STDIN, STDOUT, STDERR]));
+    assert_eq!(session.upstream_got(), expected);
+    assert_eq!(session.client_got(), [ToClient::Close(Some(1001))]);
+    assert_eq!(session.bridge.outcome(), Some(Outcome::ClientClosed));
+    assert!(session.bridge.shutdown_due(Side::Client) && session.bridge.shutdown_due(Side::Upstream));
+    assert!(!session.bridge.is_finished());
+    session.upstream_ends();
+    assert!(session.bridge.is_finished());
+}
+
+#[test]
+fn a_client_that_is_lost_cancels_all_streams_in_bounded_time() {
+    let mut session = Session::running(ALL, MEMORY);
+    session.client_ends();
+    assert_eq!(session.upstream_got(), closing(&[ERROR, STDIN, STDOUT, STDERR]));
+    assert_eq!(session.bridge.outcome(), Some(Outcome::ClientLost));
+    session.upstream_sends(&data(STDOUT, b"goes on"));
+    session.after_millis(999);
+    assert!(!session.bridge.is_finished());
+    session.after_millis(1);
+    assert!(session.bridge.is_finished(), "what upstream sends does not extend it");
+    assert_eq!(session.bridge.deadline(), None);
+}
+
+#[test]
+fn a_client_that_closes_while_streams_are_opened_is_seen() {
+    for connected in [false, true] {
+        let mut session = Session::dialing(ALL, MEMORY);
+        if connected {
+            session.connect(ALL);
+        }
+        session.client_sends(&client_frame(Opcode::Ping, true, b"1"));
+        assert_eq!(session.client_got(), [ToClient::Pong(b"1".to_vec())]);
+        session.client_sends(&client_frame(Opcode::Close, true, &[]));
+        assert_eq!(session.client_got().last(), Some(&ToClient::Close(None)));
+        assert_eq!(session.bridge.outcome(), Some(Outcome::ClientClosed));
+        assert_eq!(session.bridge.is_finished(), !connected);
+    }
+}
+
+#[test]
+fn an_upstream_that_breaks_the_protocol_is_told_and_the_client_gets_what_came_before() {
+    let mut session = Session::running(ALL, MEMORY);
+    session.upstream_sends(&[data(STDOUT, b"good"), frame::ping(0).to_vec(), data(STDOUT, b"bad")].concat());
+    assert_eq!(session.received(Channel::STDOUT), b"good");
+    let frame = replies(&[1, 3, 5, 7]).len() as u64 + 12;
+    let error = LegError::Spdy(ConnectionError { frame, error: FrameError::PingIdZero });
+    assert_failed(&session, Outcome::UpstreamError(error), "upstream broke the SPDY/3.1 protocol");
+    assert_eq!(session.upstream_got().last(), Some(&ToUpstream::GoAway(GoawayStatus::PROTOCOL_ERROR.0)));
+}
+
+#[test]
+fn a_client_that_breaks_the_protocol_is_told_how() {
+    let unmasked = b"\x82\x02\x00x".to_vec();
+    let huge = [&b"\x82\xff"[..], &(1_u64 << 40).to_be_bytes(), &[0; 4]].concat();
+    let utf8 = client_frame(Opcode::Close, true, b"\x03\xe8\xff");
+    let cases = [
+        (unmasked, ProtocolError::Unmasked, 1002),
+        (huge, ProtocolError::FrameTooLarge(1 << 40), 1009),
+        (b"\xc2\x80".to_vec(), ProtocolError::ReservedBits(0xc2), 1002),
+        (utf8, ProtocolError::InvalidUtf8 { lead: 0xff }, 1007),
+    ];
+    for (bytes, error, code) in cases {
+        let mut session = Session::running(ALL, MEMORY);
+        session.client_sends(&[stdin(b"good"), bytes].concat());
+        session.client_sends(&stdin(b"more"));
+        assert_eq!(session.client_got(), [ToClient::Close(Some(code))]);
+        let outcome = Outcome::ClientError(LegError::WebSocket(error));
+        assert_eq!(session.bridge.outcome(), Some(outcome));
+        assert_eq!(session.delivered(STDIN), b"good", "what came before the error");
+        assert_eq!(session.upstream_got().last(), Some(&ToUpstream::GoAway(0)));
+        assert!(!session.bridge.is_finished(), "the Close is on its way");
+        session.after_millis(1000);
+        assert!(session.bridge.is_finished());
+    }
+}
+
+#[test]
+fn a_close_message_that_names_no_channel_ends_the_session() {
+    let bad: [&[u8]; 4] = [b"\xff", b"\xff\x00\x00", b"\xff\x05", b"\xff\xff"];
+    for message in bad {
+        let mut session = Session::running(ALL, MEMORY);
+        session.client_sends(&client_frame(Opcode::Binary, true, message));
+        assert_eq!(session.client_got(), [ToClient::Close(Some(1002))], "{message:?}");
+        let outcome = session.bridge.outcome();
+        let channel = message.get(1).copied();
+        let error = LegError::CloseSignal { len: message.len(), channel };
+        assert_eq!(outcome, Some(Outcome::ClientError(error)));
+    }
+}
+
+#[test]
+fn only_input_and_resize_can_be_half_closed() {
+    let mut session = Session::running(TTY, MEMORY);
+    for channel in [Channel::STDOUT, Channel::STDERR, Channel::ERROR] {
+        session.client_sends(&end_of(channel));
+    }
+    assert_eq!(session.upstream_got(), []);
+    session.client_sends(&end_of(Channel::RESIZE));
+    assert_eq!(session.upstream_got(), [ToUpstream::Fin(RESIZE)]);
+}
+
+#[test]
+fn text_fragments_and_empty_messages_are_taken() {
+    let mut session = Session::running(ALL, MEMORY);
+    let frames = [
+        client_frame(Opcode::Text, true, b"\0text \xff"),
+        client_frame(Opcode::Binary, true, b""),
+        client_frame(Opcode::Binary, true, b"\0"),
+        client_frame(Opcode::Binary, false, b""),
+        client_frame(Opcode::Continuation, false, b"\0fragm"),
+        client_frame(Opcode::Ping, true, b"between"),
+        client_frame(Opcode::Continuation, false, b""),
+        client_frame(Opcode::Continuation, true, b"\x01ents"),
+        client_frame(Opcode::Text, false, b"\xff"),
+        client_frame(Opcode::Continuation, true, b"\0"),
+    ];
+    session.client_sends(&frames.concat());
+    assert_eq!(session.delivered(STDIN), b"text \xfffragm\x01ents");
+    assert_eq!(session.upstream_got().last(), Some(&ToUpstream::Fin(STDIN)));
+    assert_eq!(session.client_got(), [ToClient::Pong(b"between".to_vec())]);
+}
+
+#[test]
+fn other_channels_are_swallowed() {
+    let mut session = Session::running(ALL, MEMORY);
+    for number in [1, 2, 3, 5, 77, 254] {
+        session.client_sends(&message(Channel::new(number), &[b'x'; 300]));
+    }
+    assert_eq!(session.upstream_got(), []);
+    session.client_sends(&stdin(b"fine"));
+    assert_eq!(session.delivered(STDIN), b"fine");
+}
+
+#[test]
+fn input_that_was_not_asked_for_is_dropped() {
+    let mut session = Session::running(StreamSet { stdin: false, ..ALL }, MEMORY);
+    session.client_sends(&[stdin(&[b'x'; 500]), end_of(Channel::STDIN)].concat());
+    assert_eq!(session.upstream_got(), []);
+    assert_eq!(session.bridge.outcome(), None);
+}
+
+#[test]
+fn sizes_of_all_clients_reach_the_resize_stream() {
+    let forms: [&[u8]; 3] =
+        [b"{\"Width\":80,\"Height\":24}\n", b"{\"Width\":80,\"Height\":24}", b"{\"height\":24,\"width\":80}"];
+    for form in forms {
+        let mut session = Session::running(TTY, MEMORY);
+        let (head, tail) = form.split_at(9);
+        session.client_sends(&message(Channel::RESIZE, head));
+        assert_eq!(session.upstream_got(), []);
+        session.client_sends(&message(Channel::RESIZE, tail));
+        session.client_sends(&message(Channel::RESIZE, b"{\"Width\":0,\"Height\":24}"));
+        let expected = b"{\"Width\":80,\"Height\":24}\n".to_vec();
+        assert_eq!(session.upstream_got(), [ToUpstream::Data(RESIZE, expected)]);
+    }
+}
+
+#[test]
+fn sizes_without_a_terminal_are_dropped() {
+    let mut session = Session::running(ALL, MEMORY);
+    for _ in 0..100 {
+        session.client_sends(&message(Channel::RESIZE, b"{\"Width\":80,\"Height\":24}\n"));
+        session.client_sends(&message(Channel::RESIZE, b"nonsense"));
+    }
+    assert_eq!(session.upstream_got(), []);
+}
+
+#[test]
+fn only_the_newest_size_waits_for_an_upstream_that_does_not_read() {
+    let mut session = Session::running(TTY, MEMORY);
+    session.upstream.takes = 0;
+    for rows in 1..=200 {
+        let size = std::format!("{{\"Width\":80,\"Height\":{rows}}}");
+        session.client_sends(&message(Channel::RESIZE, size.as_bytes()));
+    }
+    session.upstream.takes = usize::MAX;
+    session.run();
+    let sizes = String::from_utf8(session.delivered(RESIZE)).unwrap();
+    assert!(sizes.lines().count() < 20, "{sizes}");
+    assert!(sizes.ends_with("{\"Width\":80,\"Height\":200}\n"), "{sizes}");
+}
+
+#[test]
+fn pings_are_answered_while_neither_side_takes_output() {
+    let mut session = Session::running(ALL, MEMORY);
+    session.upstream.takes = 0;
+    session.client_sends(&stdin(&[b'x'; 500]));
+    session.client_sends(&client_frame(Opcode::Ping, true, b"still there?"));
+    assert_eq!(session.client_got(), [ToClient::Pong(b"still there?".to_vec())]);
+
+    let mut session = Session::running(ALL, MEMORY);
+    session.client.takes = 0;
+    session.upstream_sends(&data(STDOUT, &[b'x'; 500]));
+    session.upstream_sends(&frame::ping(2));
+    assert_eq!(session.upstream_got(), [ToUpstream::Ping(2)]);
+}
+
+#[test]
+fn a_ping_flood_stops_itself_and_loses_nothing() {
+    let mut session = Session::running(ALL, 512);
+    session.client.takes = 0;
+    session.upstream.takes = 0;
+    let mut pings = Vec::new();
+    let mut requests = Vec::new();
+    for number in 0..200_u32 {
+        pings.extend(client_frame(Opcode::Ping, true, &number.to_be_bytes()));
+        requests.extend(frame::ping(2 * number + 2));
+    }
+    session.queue(&[pings, stdin(b"behind")].concat(), &[requests, data(STDOUT, b"behind")].concat());
+    session.run();
+    assert!(session.up.has_input() && session.down.has_input(), "not all is received");
+    session.client.takes = usize::MAX;
+    session.upstream.takes = usize::MAX;
+    session.run();
+    let pongs: Vec<_> = (0..200_u32).map(|number| ToClient::Pong(number.to_be_bytes().to_vec())).collect();
+    let is_pong = |frame: &ToClient| matches!(frame, ToClient::Pong(_));
+    assert_eq!(session.client_got().into_iter().filter(is_pong).collect::<Vec<_>>(), pongs);
+    assert_eq!(session.received(Channel::STDOUT), b"behind");
+    let answers: Vec<_> = (0..200_u32).map(|number| ToUpstream::Ping(2 * number + 2)).collect();
+    let is_ping = |frame: &ToUpstream| matches!(frame, ToUpstream::Ping(_));
+    assert_eq!(session.upstream_got().into_iter().filter(is_ping).collect::<Vec<_>>(), answers);
+    assert_eq!(session.delivered(STDIN), b"behind");
+}
+
+#[test]
+fn an_end_of_the_connection_behind_input_that_waits_is_not_seen_before_it() {
+    let mut session = Session::running(ALL, 512);
+    session.upstream.takes = 0;
+    let mut bytes: Vec<u8> = (1..=60).flat_map(|number| frame::ping(2 * number)).collect();
+    bytes.extend([data(STDOUT, b"tail"), ending(EXIT_5)].concat());
+    session.upstream_sends(&bytes);
+    session.upstream_ends();
+    session.upstream.takes = usize::MAX;
+    session.run();
+    assert_eq!(session.received(Channel::STDOUT), b"tail");
+    assert_eq!(session.status().unwrap().as_bytes(), EXIT_5);
+}
+
+#[test]
+fn a_close_follows_all_output_although_a_pong_was_begun() {
+    let mut session = Session::running(ALL, MEMORY);
+    session.client.takes = 3;
+    session.client_sends(&client_frame(Opcode::Ping, true, b"long payload"));
+    session.upstream_sends(&[data(STDOUT, b"tail"), ending(SUCCESS)].concat());
+    session.client.takes = usize::MAX;
+    session.run();
+    let pong = ToClient::Pong(b"long payload".to_vec());
+    assert_eq!(session.client_got()[..2], [pong, ToClient::Message(Channel::STDOUT, b"tail".to_vec())]);
+    assert_eq!(session.status().unwrap().as_bytes(), SUCCESS);
+}
+
+#[test]
+fn goaway_follows_all_input_although_a_ping_was_begun() {
+    let mut session = Session::running(ALL, MEMORY);
+    session.upstream.takes = 3;
+    session.upstream_sends(&frame::ping(2));
+    session.client_sends(&[stdin(b"last"), client_frame(Opcode::Close, true, &[])].concat());
+    session.upstream.takes = usize::MAX;
+    session.run();
+    let mut expected = vec![ToUpstream::Ping(2), ToUpstream::Data(STDIN, b"last".to_vec())];
+    expected.extend(closing(&[ERROR, STDIN, STDOUT, STDERR]));
+    assert_eq!(session.upstream_got(), expected);
+}
+
+#[test]
+fn streams_that_are_not_accepted_in_time_end_the_session() {
+    let mut session = Session::opening(ALL, MEMORY);
+    session.upstream_sends(&replies(&[ERROR, STDIN, STDOUT]));
+    session.after_millis(29_999);
+    assert_eq!(session.bridge.outcome(), None);
+    session.after_millis(1);
+    assert_failed(&session, Outcome::StreamCreationTimeout, "timed out");
+    assert_eq!(session.upstream_got().last(), Some(&ToUpstream::GoAway(0)));
+}
+
+#[test]
+fn a_stream_that_is_refused_does_not_wedge_the_others() {
+    let mut session = Session::opening(ALL, MEMORY);
+    session.upstream_sends(&[replies(&[ERROR, STDIN, STDOUT]), cancel(STDERR)].concat());
+    session.client_sends(&stdin(b"x"));
+    assert_eq!(session.delivered(STDIN), b"x");
+    session.upstream_sends(&[fin(STDOUT), data(ERROR, SUCCESS), fin(ERROR)].concat());
+    assert_eq!(session.status().unwrap().as_bytes(), SUCCESS);
+}
+
+#[test]
+fn an_upstream_that_refuses_all_streams_is_an_error() {
+    let mut session = Session::opening(ALL, MEMORY);
+    session.upstream_sends(&cancel_all());
+    assert_failed(&session, Outcome::UpstreamLost, "before the exit status");
+}
+
+#[test]
+fn a_peer_that_does_not_close_is_cut_in_time_and_signs_of_life_extend_it() {
+    let mut session = Session::running(ALL, MEMORY);
+    session.upstream_sends(&ending(SUCCESS));
+    session.after_millis(9000);
+    session.client_sends(&client_frame(Opcode::Ping, true, b""));
+    session.after_millis(9999);
+    assert!(!session.bridge.is_finished());
+    session.after_millis(1);
+    assert!(session.bridge.is_finished());
+    assert!(!session.bridge.is_writable(Side::Client) && !session.bridge.is_writable(Side::Upstream));
+}
+
+#[test]
+fn a_part_of_a_frame_does_not_keep_a_closing_session_alive() {
+    let mut session = Session::running(ALL, MEMORY);
+    session.client_sends(&client_frame(Opcode::Ping, true, b"xyz")[..4]);
+    session.upstream_sends(&ending(SUCCESS));
+    for _ in 0..10 {
+        session.after_millis(1000);
+    }
+    assert!(session.bridge.is_finished());
+}
+
+#[test]
+fn a_client_that_reads_slowly_gets_all_however_long_it_takes() {
+    let mut session = Session::running(ALL, MEMORY);
+    session.client.takes = 10;
+    session.upstream_sends(&[data(STDOUT, &[b'x'; 1000]), ending(EXIT_5)].concat());
+    session.upstream_ends();
+    assert_eq!(session.upstream_got().last(), Some(&ToUpstream::GoAway(0)), "upstream is released at once");
+    for _ in 0..60 {
+        session.client.takes += 20;
+        session.after_millis(9_000);
+        session.after_millis(9_000);
+    }
+    assert_eq!(session.received(Channel::STDOUT), [b'x'; 1000]);
+    assert_eq!(session.status().unwrap().as_bytes(), EXIT_5);
+    assert!(!session.bridge.is_finished());
+    session.after_millis(10_000);
+    assert!(session.bridge.is_finished());
+    assert_eq!(session.bridge.outcome(), Some(Outcome::Completed));
+}
+
+#[test]
+fn a_client_that_is_lost_with_its_status_on_the_way_did_not_get_it() {
+    for takes in [0, 1006] {
+        let mut session = Session::running(ALL, MEMORY);
+        session.client.takes = takes;
+        session.upstream_sends(&[data(STDOUT, &[b'x'; 1000]), ending(EXIT_5)].concat());
+        session.bridge.lost(Side::Client, session.now);
+        assert_eq!(session.bridge.outcome(), Some(Outcome::ClientLost), "{takes}");
+        session.run();
+        session.upstream_ends();
+        assert!(session.bridge.is_finished());
+    }
+}
+
+#[test]
+fn a_client_that_closes_before_its_status_did_not_get_it() {
+    let mut session = Session::running(ALL, MEMORY);
+    session.client.takes = 0;
+    session.upstream_sends(&[data(STDOUT, &[b'x'; 1000]), ending(EXIT_5)].concat());
+    session.client_sends(&client_frame(Opcode::Close, true, &[]));
+    session.client.takes = usize::MAX;
+    session.run();
+    assert_eq!(session.bridge.outcome(), Some(Outcome::ClientClosed));
+    assert_eq!(session.received(Channel::STDOUT).len(), 1000);
+    assert_eq!(session.client_got().last(), Some(&ToClient::Close(None)));
+}
+
+#[test]
+fn a_client_error_outlives_the_loss_of_the_client() {
+    let mut session = Session::running(ALL, MEMORY);
+    session.client.takes = 0;
+    session.client_sends(b"\x82\x01\x00");
+    session.bridge.lost(Side::Client, session.now);
+    let error = LegError::WebSocket(ProtocolError::Unmasked);
+    assert_eq!(session.bridge.outcome(), Some(Outcome::ClientError(error)));
+}
+
+#[test]
+fn what_upstream_sent_is_read_although_writing_to_it_failed() {
+    let mut session = Session::running(ALL, MEMORY);
+    session.upstream.takes = 0;
+    session.client_sends(&stdin(b"nobody reads this"));
+    session.bridge.write_failed(Side::Upstream, session.now);
+    assert!(!session.bridge.is_writable(Side::Upstream));
+    session.upstream_sends(&[data(STDOUT, b"tail"), ending(EXIT_5)].concat());
+    session.upstream_ends();
+    assert_eq!(session.received(Channel::STDOUT), b"tail");
+    assert_eq!(session.status().unwrap().as_bytes(), EXIT_5);
+    assert_eq!(session.bridge.outcome(), Some(Outcome::Completed));
+}
+
+#[test]
+fn a_lost_upstream_is_an_error_behind_its_output() {
+    let mut session = Session::running(ALL, MEMORY);
+    session.upstream_sends(&data(STDOUT, b"x"));
+    session.bridge.lost(Side::Upstream, session.now);
+    session.run();
+    assert_failed(&session, Outcome::UpstreamLost, "connection to upstream closed");
+    assert_eq!(session.received(Channel::STDOUT), b"x");
+}
+
+#[test]
+fn a_refusal_is_the_status() {
+    let status = br#"{"status":"Failure","message":"pods \"x\" not found","reason":"NotFound","code":404}"#;
+    let mut session = Session::dialing(ALL, MEMORY);
+    session.client_sends(&stdin(&[b'x'; 9000]));
+    session.bridge.refused(status);
+    session.run();
+    assert_eq!(session.status().unwrap().as_bytes(), status);
+    assert_eq!(session.bridge.outcome(), Some(Outcome::Refused));
+    session.client_sends(&client_frame(Opcode::Close, true, &1000_u16.to_be_bytes()));
+    assert!(session.bridge.is_finished());
+}
+
+#[test]
+fn a_refusal_is_never_a_success_and_never_cut_json() {
+    for status in [&b""[..], b"404 page not found", SUCCESS] {
+        let mut session = Session::dialing(ALL, MEMORY);
+        session.bridge.refused(status);
+        session.run();
+        assert_failed(&session, Outcome::Refused, "upstream refused the session");
+    }
+    let mut session = Session::dialing(ALL, MEMORY);
+    session.bridge.refused(&format(5000));
+    session.run();
+    let status = session.status().unwrap();
+    assert!(matches!(k8s::Outcome::parse(status.as_bytes()), Ok(k8s::Outcome::Failure(_))), "{status}");
+    assert_eq!(status.len(), 512, "as much of the message as can be held");
+}
+
+#[test]
+fn shutting_down_tells_both_sides() {
+    let mut session = Session::running(ALL, MEMORY);
+    session.upstream_sends(&data(STDOUT, b"x"));
+    session.bridge.shut_down();
+    session.run();
+    assert_failed(&session, Outcome::Shutdown, "shutting down");
+    assert_eq!(session.upstream_got(), closing(&[ERROR, STDIN, STDOUT, STDERR]));
+    session.bridge.shut_down();
+    session.run();
+    assert_failed(&session, Outcome::Shutdown, "shutting down");
+}
+
+#[test]
+fn shutting_down_does_not_wait_for_a_client_that_does_not_read() {
+    let mut session = Session::running(ALL, MEMORY);
+    session.client.takes = 0;
+    session.bridge.shut_down();
+    session.run();
+    session.after_millis(10_000);
+    assert!(session.bridge.is_finished());
+}
+
+#[test]
+fn what_is_over_is_not_begun_again() {
+    let mut session = Session::dialing(ALL, MEMORY);
+    session.bridge.shut_down();
+    session.connect(ALL);
+    session.bridge.refused(&format(100));
+    session.run();
+    assert_failed(&session, Outcome::Shutdown, "shutting down");
+    assert_eq!(session.upstream_got(), []);
+}
+
+#[test]
+fn a_frame_larger_than_the_lane_passes_piece_by_piece() {
+    let big: Vec<u8> = (0..1 << 20).map(|n: u32| (n % 251) as u8).collect();
+    let mut session = Session::running(ALL, 512);
+    session.queue(&stdin(&big), &data(STDOUT, &big));
+    session.run();
+    session.upstream_sends(&ending(SUCCESS));
+    assert!(session.delivered(STDIN) == big);
+    assert!(session.received(Channel::STDOUT) == big);
+    assert_eq!(session.status().unwrap().as_bytes(), SUCCESS);
+}
+
+#[test]
+fn a_session_is_small() {
+    type Small = ExecBridge<WebSocketLeg, SpdyLeg<SkipBlocks>, 512>;
+    std::println!("ExecBridge with a status of 512 bytes: {} bytes", size_of::<Small>());
+    assert!(size_of::<Small>() <= 1728, "{}", size_of::<Small>());
+}
