@@ -1,11 +1,9 @@
+use std::vec;
 use std::vec::Vec;
 
 use super::*;
-use crate::bridge::testbed::{STDERR, STDOUT, data, message, read_as_client, stdin};
-use crate::k8s::{StreamSet, Subprotocol};
-use crate::leg::{Event, SpdyLeg, WebSocketLeg};
-use crate::spdy::SkipBlocks;
-use crate::{Limits, Step};
+use crate::bridge::testbed::*;
+use crate::bridge::{Flow, Side};
 
 impl<B: AsRef<[u8]> + AsMut<[u8]>, const S: usize> Lane<B, S> {
     /// Segments follow each other, and end before the input begins.
@@ -22,9 +20,186 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, const S: usize> Lane<B, S> {
         assert!(self.start <= self.end && self.end <= self.buffer.as_ref().len());
         assert!(self.open.is_none(), "an unfinished frame is left between two calls");
     }
+}
 
-    /// Where the pieces of the output lie.
-    fn places(&self) -> Vec<Range<usize>> {
-        self.segments.iter().cloned().collect()
+fn fill(lane: &mut Lane<Vec<u8>>, bytes: &[u8]) {
+    lane.space()[..bytes.len()].copy_from_slice(bytes);
+    lane.received(bytes.len());
+}
+
+fn output(lane: &Lane<Vec<u8>>) -> Vec<u8> {
+    lane.output().flatten().copied().collect()
+}
+
+/// Payloads whose headers have every length that there is.
+fn payloads(least: usize) -> Vec<Vec<u8>> {
+    let lens = [least, 126, 127, 200, 5000, least, 20_000, 130];
+    lens.iter().zip(1_u8..).map(|(&len, byte)| vec![byte; len]).collect()
+}
+
+/// Where each of the payloads lies in a buffer from `start` on that holds `frames`.
+fn places(start: usize, frames: &[Vec<u8>], payloads: &[Vec<u8>]) -> Vec<Range<usize>> {
+    let ends = frames.iter().scan(start, |end, frame| {
+        *end += frame.len();
+        Some(*end)
+    });
+    ends.zip(payloads).map(|(end, payload)| end - payload.len()..end).collect()
+}
+
+fn assert_in_place(lane: &Lane<Vec<u8>>, places: &[Range<usize>]) {
+    assert_eq!(lane.moved, 0, "bytes moved");
+    for place in places {
+        let holds = |segment: &&Range<usize>| segment.start < place.start && place.end <= segment.end;
+        assert!(lane.segments.iter().any(|segment| holds(&segment)), "{place:?} in {:?}", lane.segments);
     }
+}
+
+#[test]
+fn input_of_a_client_stays_where_it_was_read() {
+    let mut session = Session::running(ALL, 40_000);
+    let payloads = payloads(126);
+    let frames: Vec<_> = payloads.iter().map(|payload| stdin(payload)).collect();
+    fill(&mut session.up, &frames.concat());
+    let places = places(HEADROOM, &frames, &payloads);
+    assert_eq!(session.bridge.translate(Side::Client, &mut session.up, session.now), Flow::NeedInput);
+    assert_in_place(&session.up, &places);
+    let expected: Vec<_> = payloads.into_iter().map(|payload| ToUpstream::Data(STDIN, payload)).collect();
+    assert_eq!(read_as_upstream(&output(&session.up)), expected);
+}
+
+#[test]
+fn output_of_upstream_stays_where_it_was_read() {
+    let mut session = Session::running(ALL, 40_000);
+    let payloads = payloads(126);
+    let frames: Vec<_> = payloads.iter().map(|payload| data(STDOUT, payload)).collect();
+    fill(&mut session.down, &frames.concat());
+    let places = places(HEADROOM, &frames, &payloads);
+    assert_eq!(session.bridge.translate(Side::Upstream, &mut session.down, session.now), Flow::NeedInput);
+    assert_in_place(&session.down, &places);
+    let expected = payloads.into_iter().map(|payload| ToClient::Message(Channel::STDOUT, payload));
+    assert_eq!(read_as_client(&output(&session.down)), expected.collect::<Vec<_>>());
+}
+
+#[test]
+fn a_frame_of_more_than_64_kib_stays_where_it_was_read() {
+    let payload = vec![7; 70_000];
+    let mut session = Session::running(ALL, 80_000);
+    for (frame, side) in [(stdin(&payload), Side::Client), (data(STDOUT, &payload), Side::Upstream)] {
+        let lane = if side == Side::Client { &mut session.up } else { &mut session.down };
+        fill(lane, &frame);
+        let end = HEADROOM + frame.len();
+        assert_eq!(session.bridge.translate(side, lane, session.now), Flow::NeedInput);
+        assert_in_place(lane, core::slice::from_ref(&(end - payload.len()..end)));
+    }
+    assert_eq!(read_as_upstream(&output(&session.up)), [ToUpstream::Data(STDIN, payload.clone())]);
+    assert_eq!(read_as_client(&output(&session.down)), [ToClient::Message(Channel::STDOUT, payload)]);
+}
+
+#[test]
+fn small_frames_of_one_channel_become_one_frame() {
+    let mut session = Session::running(ALL, 4096);
+    let keys: Vec<u8> = (0..100).collect();
+    fill(&mut session.up, &keys.iter().flat_map(|&key| stdin(&[key])).collect::<Vec<_>>());
+    assert_eq!(session.bridge.translate(Side::Client, &mut session.up, session.now), Flow::NeedInput);
+    assert_eq!(session.up.segments.len(), 1);
+    assert_eq!(read_as_upstream(&output(&session.up)), [ToUpstream::Data(STDIN, keys)]);
+}
+
+#[test]
+fn small_frames_of_different_channels_leave_in_one_piece() {
+    let mut session = Session::running(ALL, 4096);
+    let texts: Vec<Vec<u8>> = (0..120_u8).map(|byte| vec![byte; 1 + usize::from(byte % 7)]).collect();
+    let streams = [(STDOUT, Channel::STDOUT), (STDERR, Channel::STDERR)].into_iter().cycle();
+    let frames: Vec<_> = texts.iter().zip(streams.clone()).map(|(text, (id, _))| data(id, text)).collect();
+    fill(&mut session.down, &frames.concat());
+    assert_eq!(session.bridge.translate(Side::Upstream, &mut session.down, session.now), Flow::NeedInput);
+    assert_eq!(session.down.segments.len(), 1, "{:?}", session.down.segments);
+    let expected =
+        texts.into_iter().zip(streams).map(|(text, (_, channel))| ToClient::Message(channel, text));
+    assert_eq!(read_as_client(&output(&session.down)), expected.collect::<Vec<_>>());
+}
+
+#[test]
+fn merged_frames_end_at_32_kib() {
+    let mut session = Session::running(ALL, 80_000);
+    fill(&mut session.down, &data(STDOUT, &[b'x'; 100]).repeat(400));
+    session.bridge.translate(Side::Upstream, &mut session.down, session.now);
+    let frames = read_as_client(&output(&session.down));
+    let lens = frames.iter().map(|frame| match frame {
+        ToClient::Message(Channel::STDOUT, payload) => payload.len(),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(lens.collect::<Vec<_>>(), [32_700, 7300]);
+}
+
+#[test]
+fn a_merged_frame_finds_room_for_its_longer_header() {
+    // In front of the small frames lies a large one, and a gap that is too short for the header of a frame of
+    // 126 bytes and more: a PING of which all but some bytes were taken before.
+    for gap in 0..12 {
+        let mut session = Session::running(ALL, 4096);
+        let first = data(STDOUT, &[b'a'; 200]);
+        let skipped = b"\x80\x03\0\x04\0\0\0\x0c\0\0\0\x01\0\0\0\x04\0\0\0\x05";
+        fill(&mut session.down, &[&first, &skipped[..20 - gap]].concat());
+        session.bridge.translate(Side::Upstream, &mut session.down, session.now);
+        fill(&mut session.down, &[&skipped[20 - gap..], &data(STDOUT, &[b'b'; 100]).repeat(3)].concat());
+        loop {
+            let flow = session.bridge.translate(Side::Upstream, &mut session.down, session.now);
+            session.down.assert_sound();
+            session.client.got.extend(output(&session.down));
+            session.down.written(usize::MAX);
+            if flow == Flow::NeedInput {
+                break;
+            }
+        }
+        let expected = [vec![b'a'; 200], vec![b'b'; 300]].concat();
+        assert!(session.received(Channel::STDOUT) == expected, "gap {gap}");
+    }
+}
+
+#[test]
+fn the_list_of_segments_may_fill_up() {
+    let mut session = Session::running(ALL, 40_000);
+    fill(&mut session.down, &data(STDOUT, &[b'x'; 126]).repeat(200));
+    assert_eq!(session.bridge.translate(Side::Upstream, &mut session.down, session.now), Flow::NeedWrite);
+    assert_eq!(session.down.segments.len(), 64);
+    assert_eq!(session.down.written(output(&session.down).len()), 0);
+    assert_eq!(session.bridge.translate(Side::Upstream, &mut session.down, session.now), Flow::NeedWrite);
+}
+
+#[test]
+fn output_is_written_in_parts_and_what_is_more_is_told() {
+    let mut session = Session::running(ALL, 4096);
+    let frames = [data(STDOUT, &[b'x'; 200]), data(STDERR, &[b'y'; 200])].concat();
+    fill(&mut session.down, &frames);
+    session.bridge.translate(Side::Upstream, &mut session.down, session.now);
+    let all = output(&session.down);
+    assert_eq!(session.down.segments.len(), 2);
+    for written in 1..all.len() {
+        assert_eq!(session.down.written(1), 0);
+        assert_eq!(output(&session.down), all[written..]);
+    }
+    assert_eq!(session.down.written(5), 4, "4 bytes were not of the output");
+    assert!(!session.down.has_output() && session.down.is_idle());
+}
+
+#[test]
+fn reading_starts_again_behind_the_headroom_when_all_is_written() {
+    let mut session = Session::running(ALL, 300);
+    fill(&mut session.down, &data(STDOUT, &[b'x'; 200]));
+    fill(&mut session.down, &data(STDOUT, b"yy")[..4]);
+    session.bridge.translate(Side::Upstream, &mut session.down, session.now);
+    assert_eq!(session.down.space().len(), 300 - HEADROOM - 212);
+    session.down.written(usize::MAX);
+    assert_eq!(session.down.space().len(), 300 - HEADROOM - 4, "only a part of a header is left");
+    fill(&mut session.down, &data(STDOUT, b"yy")[4..]);
+    session.bridge.translate(Side::Upstream, &mut session.down, session.now);
+    assert_eq!(read_as_client(&output(&session.down)), [ToClient::Message(Channel::STDOUT, b"yy".to_vec())]);
+}
+
+#[test]
+fn the_memory_is_given_back() {
+    let lane: Lane<Vec<u8>> = Lane::new(vec![1; 300]);
+    assert!(lane.is_idle());
+    assert_eq!(lane.into_buffer().len(), 300);
 }
