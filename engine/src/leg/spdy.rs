@@ -13,7 +13,7 @@ use crate::step::{Role, Step};
 /// Channels of a RemoteCommand session, which are the streams of its connection.
 const CHANNELS: usize = 5;
 
-/// The longest answer to one received frame: the first SYN_REPLY of a connection.
+/// The longest answer to one received frame: the first `SYN_REPLY` of a connection.
 const ANSWER: usize = 32;
 
 /// What closing the connection takes: a reset for each stream, and a GOAWAY.
@@ -22,7 +22,7 @@ const CLOSING: usize = 16 * CHANNELS + 16;
 /// The bit of a frame's first byte that tells control frames from DATA.
 const CONTROL: u8 = 0x80;
 
-/// All SYN_STREAMs of a session, or the answers to some frames and the close.
+/// All `SYN_STREAM`s of a session, or the answers to some frames and the close.
 const OUTBOX: usize = 384;
 
 /// RemoteCommand over SPDY/3.1: one stream a channel, named by its header `streamtype`

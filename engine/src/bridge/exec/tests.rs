@@ -451,13 +451,13 @@ fn a_ping_flood_stops_itself_and_loses_nothing() {
     let mut session = Session::running(ALL, 512);
     session.client.takes = 0;
     session.upstream.takes = 0;
-    let mut pings = Vec::new();
+    let mut flood = Vec::new();
     let mut requests = Vec::new();
     for number in 0..200_u32 {
-        pings.extend(client_frame(Opcode::Ping, true, &number.to_be_bytes()));
+        flood.extend(client_frame(Opcode::Ping, true, &number.to_be_bytes()));
         requests.extend(frame::ping(2 * number + 2));
     }
-    session.queue(&[pings, stdin(b"behind")].concat(), &[requests, data(STDOUT, b"behind")].concat());
+    session.queue(&[flood, stdin(b"behind")].concat(), &[requests, data(STDOUT, b"behind")].concat());
     session.run();
     assert!(session.up.has_input() && session.down.has_input(), "not all is received");
     session.client.takes = usize::MAX;
@@ -468,8 +468,8 @@ fn a_ping_flood_stops_itself_and_loses_nothing() {
     assert_eq!(session.client_got().into_iter().filter(is_pong).collect::<Vec<_>>(), pongs);
     assert_eq!(session.received(Channel::STDOUT), b"behind");
     let answers: Vec<_> = (0..200_u32).map(|number| ToUpstream::Ping(2 * number + 2)).collect();
-    let is_ping = |frame: &ToUpstream| matches!(frame, ToUpstream::Ping(_));
-    assert_eq!(session.upstream_got().into_iter().filter(is_ping).collect::<Vec<_>>(), answers);
+    let is_answer = |frame: &ToUpstream| matches!(frame, ToUpstream::Ping(_));
+    assert_eq!(session.upstream_got().into_iter().filter(is_answer).collect::<Vec<_>>(), answers);
     assert_eq!(session.delivered(STDIN), b"behind");
 }
 

@@ -77,9 +77,9 @@ fn both_ends_agree_on_the_streams_of_a_session() {
         let mut acceptor = server(streams);
         let mut bytes = opener.pending().to_vec();
         let channels: Vec<_> = streams.channels(Subprotocol::V4).collect();
-        let opened: Vec<_> = channels.iter().map(|&channel| Event::Opened(channel)).collect();
+        let in_order: Vec<_> = channels.iter().map(|&channel| Event::Opened(channel)).collect();
         assert!(!acceptor.is_ready());
-        assert_eq!(drain(&mut acceptor, &mut bytes), opened);
+        assert_eq!(drain(&mut acceptor, &mut bytes), in_order);
         assert!(acceptor.is_ready());
 
         opener.sent(opener.pending().len());

@@ -62,11 +62,11 @@ fn a_close_always_finds_room() {
     let pings = sent(Opcode::Ping, true, &[b'p'; 125]).repeat(5);
     events(&mut leg, &pings).unwrap();
     assert!(!leg.can_receive());
-    let pongs = leg.pending().len();
-    assert_eq!(pongs, 127, "the second ping waits");
+    let answered = leg.pending().len();
+    assert_eq!(answered, 127, "the second ping waits");
     leg.close_with(CloseCode::INTERNAL_ERROR, &"r".repeat(200));
-    assert_eq!(leg.pending().len(), pongs + 2 + 2 + 123);
-    let mut close = leg.pending()[pongs..].to_vec();
+    assert_eq!(leg.pending().len(), answered + 2 + 2 + 123);
+    let mut close = leg.pending()[answered..].to_vec();
     let step = Receiver::new(Role::Client, &Limits::HOST).receive(&mut close).unwrap();
     assert!(matches!(step.event, Some(WsEvent::Close { code: Some(CloseCode::INTERNAL_ERROR), .. })));
 }
