@@ -314,9 +314,13 @@ fn text_must_not_end_inside_a_character() {
 fn binary_messages_and_unchecked_text_may_be_anything() {
     let bytes = b"\xff\x00\xfe";
     assert_eq!(server(&[(true, Binary, bytes)]), Ok(Vec::from([message(Binary, bytes)])));
-    let mut reader = Reader::with(Receiver::new(Role::Server, &Limits::HOST).without_utf8_check());
-    reader.read(&frame(Role::Server, true, Text, bytes)).unwrap();
-    assert_eq!(reader.seen, [message(Text, bytes)]);
+    let wire = frame(Role::Server, true, Text, bytes);
+    for cut in 0..=wire.len() {
+        let mut reader = Reader::with(Receiver::new(Role::Server, &Limits::HOST).without_utf8_check());
+        reader.read(&wire[..cut]).unwrap();
+        reader.read(&wire[cut..]).unwrap();
+        assert_eq!(reader.seen, [message(Text, bytes)], "cut at {cut}");
+    }
 }
 
 #[test]
