@@ -5,12 +5,13 @@
 //! | `/version` | version information |
 //! | `/api`, `/apis`, `/api/v1` | discovery: one version, no groups, namespaces and pods |
 //! | `/api/v1/namespaces`, `/api/v1/namespaces/{ns}` | the namespaces that have pods |
-//! | `/api/v1/pods`, `/api/v1/namespaces/{ns}/pods` | a list of pods, with `fieldSelector` by name and namespace |
+//! | `/api/v1/pods`, `/api/v1/namespaces/{ns}/pods` | pods; `fieldSelector` by name and namespace |
 //! | `/api/v1/namespaces/{ns}/pods/{pod}` | one pod |
-//! | `.../pods/{pod}/exec`, `attach`, `portforward` | 400: these want an upgrade, which is not answered here |
+//! | `.../pods/{pod}/exec`, `attach`, `portforward` | 400: they want an upgrade, not answered here |
 //!
-//! Answers are JSON in every case, also to a client that would rather have protobuf or a table: all versions of kubectl take
-//! it. Everything is read-only; there is nothing to watch. Refusals are `Status` objects as an API server words them.
+//! Answers are JSON in every case, also to a client that would rather have protobuf or a table: all versions
+//! of kubectl take it. Everything is read-only; there is nothing to watch. Refusals are `Status` objects as
+//! an API server words them.
 
 mod json;
 mod timestamp;
@@ -37,7 +38,8 @@ pub struct Pod {
 }
 
 impl Pod {
-    /// The pod `name` in the namespace `default`, with a container `main` that has standard input and a terminal.
+    /// The pod `name` in the namespace `default`, with a container `main` that has standard input and a
+    /// terminal.
     pub fn new(name: &str, started: SystemTime) -> Self {
         Self {
             namespace: "default".into(),
