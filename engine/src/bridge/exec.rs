@@ -41,6 +41,7 @@ pub struct ExecBridge<C, U, const STATUS: usize = 4096> {
     client_side: SideState,
     upstream_side: SideState,
     outcome: Option<Outcome>,
+    ready_channel: Channel,
     stream_creation: Duration,
     close: Duration,
 }
@@ -141,9 +142,21 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
             client_side: SideState::default(),
             upstream_side: SideState::GONE,
             outcome: None,
+            ready_channel: streams.ready_channel(),
             stream_creation: limits.stream_creation,
             close: limits.close,
         }
+    }
+
+    /// Tells the client that its session is accepted: an empty message on the lowest channel that it reads, the
+    /// only signal that a client can wait for (`websocket-channels.md` section 3). Call it first, with
+    /// the empty lane that carries what is for the client.
+    pub fn greet<B, const S: usize>(&mut self, lane: &mut Lane<B, S>)
+    where
+        B: AsRef<[u8]> + AsMut<[u8]>,
+    {
+        lane.payload_space();
+        lane.payload(&mut self.client, self.ready_channel, false, 0);
     }
 
     /// Upstream has answered the upgrade; `leg` has queued the opening of its streams.
@@ -483,14 +496,12 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
         B: AsRef<[u8]> + AsMut<[u8]>,
     {
         lane.discard_input();
-        let status = &self.status;
-        lane.compose(&mut self.client, Channel::ERROR, |room| {
-            let len = status.len().min(room.len());
-            for (to, from) in room.iter_mut().zip(status.iter()) {
-                *to = *from;
-            }
-            len
-        });
+        let room = lane.payload_space();
+        let len = self.status.len().min(room.len());
+        for (to, from) in room.iter_mut().zip(&self.status) {
+            *to = *from;
+        }
+        lane.payload(&mut self.client, Channel::ERROR, false, len);
         self.client.close(Close::Normal);
         self.start_closing(self.close, now);
     }
