@@ -41,5 +41,7 @@ mod streams;
 pub use frame::{GoawayStatus, RstStatus, StreamId};
 pub use header_block::{HeaderBlock, HeaderBlockError, HeaderIter, HeaderRules, HeaderWriter, WriteError};
 pub use inflate::Inflate;
-pub use receive::{ConnectionError, Event, FrameError, HeaderBlocks, MIN_INPUT, Receiver, SkipBlocks};
+pub use receive::{
+    ConnectionError, Event, FrameError, HeaderBlocks, LentBlocks, MIN_INPUT, Receiver, SkipBlocks,
+};
 pub use streams::{DataVerdict, OpenError, Refusal, StreamState, Streams};

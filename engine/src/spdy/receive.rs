@@ -1,5 +1,5 @@
 use core::fmt;
-use core::ops::Range;
+use core::ops::{DerefMut, Range};
 
 use super::frame::{self, FrameHeader, GoawayStatus, RstStatus, StreamId};
 use super::header_block::{HeaderBlock, HeaderBlockError, HeaderRules};
@@ -172,8 +172,7 @@ impl<B: HeaderBlocks> Receiver<B> {
         self.blocks.headers()
     }
 
-    /// The reader of header blocks, for example to give an `Option<&mut Inflate>` back to its pool when
-    /// no more streams may be opened: from `None` on, blocks are skipped.
+    /// The reader of header blocks, for example to take it out of a [`LentBlocks`].
     pub const fn blocks_mut(&mut self) -> &mut B {
         &mut self.blocks
     }
@@ -427,9 +426,8 @@ fn words<const N: usize>(payload: &[u8]) -> Option<[u32; N]> {
 
 /// Reads the header blocks of one direction, or does not.
 ///
-/// Implemented by [`Inflate`](super::Inflate), by [`SkipBlocks`], by `&mut B` for a reader that is borrowed
-/// from a pool, and by `Option<B>`, which skips blocks if it is `None`. A reader that skipped a block can
-/// never read again: the blocks of a direction are one compressed stream.
+/// Implemented by [`Inflate`](super::Inflate), [`SkipBlocks`] and [`LentBlocks`]. A reader that missed a block
+/// can never read again, because the blocks of a direction are one compressed stream.
 pub trait HeaderBlocks {
     /// A frame with a header block begins.
     fn begin(&mut self);
@@ -462,41 +460,28 @@ impl HeaderBlocks for SkipBlocks {
     }
 }
 
-impl<B: HeaderBlocks> HeaderBlocks for &mut B {
+/// Reads header blocks with a reader that is borrowed from a pool or boxed, for as long as it is there:
+/// from `None` on, blocks are skipped. For SPDY servers, which need no reader once all streams are open.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LentBlocks<P>(pub Option<P>);
+
+impl<P: DerefMut<Target: HeaderBlocks>> HeaderBlocks for LentBlocks<P> {
     fn begin(&mut self) {
-        (**self).begin();
-    }
-
-    fn feed(&mut self, compressed: &[u8]) -> Result<(), HeaderBlockError> {
-        (**self).feed(compressed)
-    }
-
-    fn end(&mut self, rules: HeaderRules) -> Result<(), HeaderBlockError> {
-        (**self).end(rules)
-    }
-
-    fn headers(&self) -> HeaderBlock<'_> {
-        (**self).headers()
-    }
-}
-
-impl<B: HeaderBlocks> HeaderBlocks for Option<B> {
-    fn begin(&mut self) {
-        if let Some(blocks) = self {
+        if let Some(blocks) = self.0.as_deref_mut() {
             blocks.begin();
         }
     }
 
     fn feed(&mut self, compressed: &[u8]) -> Result<(), HeaderBlockError> {
-        self.as_mut().map_or(Ok(()), |blocks| blocks.feed(compressed))
+        self.0.as_deref_mut().map_or(Ok(()), |blocks| blocks.feed(compressed))
     }
 
     fn end(&mut self, rules: HeaderRules) -> Result<(), HeaderBlockError> {
-        self.as_mut().map_or(Ok(()), |blocks| blocks.end(rules))
+        self.0.as_deref_mut().map_or(Ok(()), |blocks| blocks.end(rules))
     }
 
     fn headers(&self) -> HeaderBlock<'_> {
-        self.as_ref().map_or_else(HeaderBlock::default, HeaderBlocks::headers)
+        self.0.as_deref().map_or_else(HeaderBlock::default, HeaderBlocks::headers)
     }
 }
 
