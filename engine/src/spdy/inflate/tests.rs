@@ -226,8 +226,9 @@ impl Encoder {
     /// One header block: one deflate block with fixed codes and a sync flush.
     fn block(&mut self, plain: &[u8], symbols: &[Symbol]) {
         self.put(0b010, 3);
-        plain.iter().for_each(|byte| self.symbol(Symbol::Literal(*byte)));
-        symbols.iter().for_each(|symbol| self.symbol(*symbol));
+        for symbol in plain.iter().copied().map(Symbol::Literal).chain(symbols.iter().copied()) {
+            self.symbol(symbol);
+        }
         self.literal_or_length(256);
         self.put(0, 3);
         self.put(0, (8 - self.bits % 8) % 8);

@@ -133,18 +133,18 @@ fn the_largest_frame_streams_through_a_small_buffer() {
     let mut receiver = client();
     let header = frame::data_header(id(1), true, frame::MAX_LENGTH);
     assert_eq!(receiver.receive(&header), Ok(Step::skip(8)));
-    let (mut received, mut steps) = (0, 0);
+    let (mut total, mut steps) = (0, 0);
     loop {
         let step = receiver.receive(&[b'x'; 64]).unwrap();
         let Some(Event::Data { range, fin, last, .. }) = step.event else { panic!("{step:?}") };
-        received += range.len();
+        total += range.len();
         steps += 1;
         assert_eq!(fin, last);
         if last {
             break;
         }
     }
-    assert_eq!(received, 0x00ff_ffff);
+    assert_eq!(total, 0x00ff_ffff);
     assert_eq!(steps, 0x0004_0000);
     assert_eq!(receiver.receive(&frame::ping(2)), Ok(Step::event(12, Event::Ping { id: 2 })));
 }
