@@ -1,6 +1,6 @@
-use core::fmt;
 use core::ops::{DerefMut, Range};
 
+use super::error::{ConnectionError, FrameError};
 use super::frame::{self, FrameHeader, GoawayStatus, RstStatus, StreamId};
 use super::header_block::{HeaderBlock, HeaderBlockError, HeaderRules};
 use crate::{Limits, Role, Step};
@@ -153,7 +153,7 @@ impl<B: HeaderBlocks> Receiver<B> {
                         let Some(stream) = StreamId::new(stream) else {
                             return self.fail(FrameError::StreamId { id: stream });
                         };
-                        self.next = self.next.wrapping_add(frame::DATA_HEADER as u64 + u64::from(length));
+                        self.count(length);
                         Ok(self.data(stream, fin, length, frame::DATA_HEADER, payload.len()))
                     }
                     FrameHeader::Control { kind, flags, length } => {
@@ -166,8 +166,8 @@ impl<B: HeaderBlocks> Receiver<B> {
         }
     }
 
-    /// The headers of the last `SynStream`, `SynReply` or `Headers` event, until the next call of
-    /// [`receive`](Self::receive). None if the blocks are skipped.
+    /// The headers of the `SynStream`, `SynReply` or `Headers` event that [`receive`](Self::receive) has
+    /// just returned; empty if the blocks are skipped.
     pub fn headers(&self) -> HeaderBlock<'_> {
         self.blocks.headers()
     }
@@ -212,7 +212,7 @@ impl<B: HeaderBlocks> Receiver<B> {
             Err(error) => self.fail(error),
             Ok(None) => Ok(Step::NEED_MORE),
             Ok(Some(Control::Skip { taken })) => {
-                self.begin(length);
+                self.count(length);
                 self.skip(
                     length - taken,
                     frame::DATA_HEADER + taken as usize,
@@ -220,11 +220,11 @@ impl<B: HeaderBlocks> Receiver<B> {
                 )
             }
             Ok(Some(Control::Event(event))) => {
-                self.begin(length);
+                self.count(length);
                 Ok(Step::event(frame::DATA_HEADER + length as usize, event))
             }
             Ok(Some(Control::Block { opener, taken })) => {
-                self.begin(length);
+                self.count(length);
                 self.blocks.begin();
                 let block = payload.get(taken as usize..).unwrap_or_default();
                 self.block(opener, length - taken, frame::DATA_HEADER + taken as usize, block)
@@ -232,7 +232,9 @@ impl<B: HeaderBlocks> Receiver<B> {
         }
     }
 
-    fn begin(&mut self, length: u32) {
+    /// The frame at `next` is accepted.
+    #[inline]
+    fn count(&mut self, length: u32) {
         self.next = self.next.wrapping_add(frame::DATA_HEADER as u64 + u64::from(length));
     }
 
@@ -377,7 +379,7 @@ impl<B: HeaderBlocks> Receiver<B> {
         Err(error)
     }
 
-    /// An error behind the frame's header, which [`begin`](Self::begin) has counted already.
+    /// An error behind the frame's header, which [`count`](Self::count) has passed already.
     #[cold]
     fn fail_block(
         &mut self,
@@ -484,98 +486,6 @@ impl<P: DerefMut<Target: HeaderBlocks>> HeaderBlocks for LentBlocks<P> {
         self.0.as_deref().map_or_else(HeaderBlock::default, HeaderBlocks::headers)
     }
 }
-
-/// A peer broke the protocol or a limit, and no frame behind this one can be read.
-///
-/// Upstream then closes TCP without a word; the answer of the draft is a GOAWAY.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ConnectionError {
-    /// Offset in the connection, from 0, of the frame that was wrong.
-    pub frame: u64,
-    /// What was wrong with it.
-    pub error: FrameError,
-}
-
-impl ConnectionError {
-    /// The status of the GOAWAY that answers it.
-    pub const fn goaway_status(&self) -> GoawayStatus {
-        GoawayStatus::PROTOCOL_ERROR
-    }
-}
-
-impl fmt::Display for ConnectionError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SPDY frame at byte {}: {}", self.frame, self.error)
-    }
-}
-
-impl core::error::Error for ConnectionError {}
-
-/// What is wrong with a received frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FrameError {
-    /// Stream id 0, or one with more than 31 bits (for which upstream has no use either).
-    StreamId {
-        /// The stream id field.
-        id: u32,
-    },
-    /// A control frame of no known type: upstream cannot skip it either.
-    UnknownType {
-        /// The type field.
-        kind: u16,
-    },
-    /// A control frame whose length is not that of its type.
-    Length {
-        /// The type field.
-        kind: u16,
-        /// The length field.
-        length: u32,
-    },
-    /// A control frame with flags although its type has none.
-    Flags {
-        /// The type field.
-        kind: u16,
-        /// The flags field.
-        flags: u8,
-    },
-    /// An `RST_STREAM` without a status.
-    RstStatusZero {
-        /// Which stream.
-        stream: StreamId,
-    },
-    /// A PING without an id.
-    PingIdZero,
-    /// A SETTINGS frame that announces more entries than it has room for.
-    SettingsCount {
-        /// Announced entries.
-        count: u32,
-        /// The length field.
-        length: u32,
-    },
-    /// A frame whose header block cannot be read.
-    HeaderBlock(HeaderBlockError),
-}
-
-impl fmt::Display for FrameError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::StreamId { id } => write!(f, "{id} is no stream id"),
-            Self::UnknownType { kind } => write!(f, "unknown control frame type {kind}"),
-            Self::Length { kind, length } => {
-                write!(f, "length {length} is wrong for control frame type {kind}")
-            }
-            Self::Flags { kind, flags } => write!(f, "control frame type {kind} has no flags {flags:#04x}"),
-            Self::RstStatusZero { stream } => write!(f, "RST_STREAM of stream {stream} with status 0"),
-            Self::PingIdZero => f.write_str("PING with id 0"),
-            Self::SettingsCount { count, length } => {
-                write!(f, "SETTINGS announces {count} entries in {length} bytes")
-            }
-            Self::HeaderBlock(error) => write!(f, "header block: {error}"),
-        }
-    }
-}
-
-impl core::error::Error for FrameError {}
 
 #[cfg(test)]
 mod tests;
