@@ -89,8 +89,15 @@ impl Node {
             return;
         }
         let argv: Vec<_> = accepted.command.argv.clone();
-        let session =
-            NodeSession::new(client, head.behind(), accepted.command, accepted.protocol, &self.limits, &self.pool, stop);
+        let session = NodeSession::new(
+            client,
+            head.behind(),
+            accepted.command,
+            accepted.protocol,
+            &self.limits,
+            &self.pool,
+            stop,
+        );
         let end = session.run().await;
         tracing::info!(%peer, ?argv, %end, "session ended");
     }
@@ -106,7 +113,8 @@ impl Node {
             return Err(to_bytes(&Answer::pod_not_found(target.pod)));
         };
         if target.container.is_some_and(|name| name != pod.container) {
-            let message = format!("container {} is not valid for pod {}", target.container.unwrap_or(""), pod.name);
+            let message =
+                format!("container {} is not valid for pod {}", target.container.unwrap_or(""), pod.name);
             return Err(to_bytes(&Answer::bad_request(&message)));
         }
         if target.verb != Verb::Exec {
@@ -116,12 +124,16 @@ impl Node {
             // As a CRI streaming server answers a protocol that it does not know.
             return Err(b"HTTP/1.1 403 Forbidden\r\n\r\n".to_vec());
         }
-        let streams =
-            target.streams().map_err(|error| answer::text(error.status(), &error.to_string()))?;
+        let streams = target.streams().map_err(|error| answer::text(error.status(), &error.to_string()))?;
         let protocol = negotiate_spdy(request)?;
         let argv = target.command().map(|argument| OsString::from_vec(argument.bytes().collect())).collect();
-        let command =
-            Command { argv, tty: streams.tty, stdin: streams.stdin, stdout: streams.stdout, stderr: streams.stderr };
+        let command = Command {
+            argv,
+            tty: streams.tty,
+            stdin: streams.stdin,
+            stdout: streams.stdout,
+            stderr: streams.stderr,
+        };
         let answer = write_101(protocol).ok_or_else(|| answer::text(500, "the answer cannot be written"))?;
         Ok(Accepted { answer, command, protocol })
     }

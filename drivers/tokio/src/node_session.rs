@@ -10,7 +10,7 @@ use strait::Limits;
 use strait::bridge::Lane;
 use strait::k8s::{Channel, StreamSet, Subprotocol, status};
 use strait::leg::{Close, Event, Leg, LegError, SpdyLeg};
-use strait::spdy::{HeaderBlock, HeaderBlockError, HeaderBlocks, HeaderRules, Inflate, RstStatus};
+use strait::spdy::{Inflate, LentBlocks, RstStatus};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -31,7 +31,7 @@ const SLICES: usize = 8;
 /// Serves one exec session over SPDY: one socket, one process, one task.
 pub(crate) struct NodeSession<T> {
     io: T,
-    leg: SpdyLeg<Blocks>,
+    leg: SpdyLeg<LentBlocks<Box<Inflate>>>,
     input: Lane<Pooled>,
     output: Lane<Pooled>,
     command: Command,
@@ -95,28 +95,6 @@ impl fmt::Display for End {
     }
 }
 
-/// The memory to inflate header blocks, given back as soon as all streams are open.
-#[derive(Debug)]
-struct Blocks(Option<Box<Inflate>>);
-
-impl HeaderBlocks for Blocks {
-    fn begin(&mut self) {
-        self.0.as_deref_mut().begin();
-    }
-
-    fn feed(&mut self, compressed: &[u8]) -> Result<(), HeaderBlockError> {
-        self.0.as_deref_mut().feed(compressed)
-    }
-
-    fn end(&mut self, rules: HeaderRules) -> Result<(), HeaderBlockError> {
-        self.0.as_deref_mut().end(rules)
-    }
-
-    fn headers(&self) -> HeaderBlock<'_> {
-        self.0.as_ref().map_or_else(HeaderBlock::default, |inflate| inflate.headers())
-    }
-}
-
 impl<T: AsyncRead + AsyncWrite + Unpin> NodeSession<T> {
     pub(crate) fn new(
         io: T,
@@ -138,7 +116,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> NodeSession<T> {
         input.received(behind.len());
         Self {
             io,
-            leg: SpdyLeg::server(streams, protocol, limits, Blocks(Some(Box::default()))),
+            leg: SpdyLeg::server(streams, protocol, limits, LentBlocks(Some(Box::default()))),
             input,
             output: Lane::new(pool.take()),
             stdin_ended: !command.stdin,
@@ -270,6 +248,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> NodeSession<T> {
     }
 
     fn start(&mut self) {
+        // 46 KiB that no session needs any more once its streams are open.
         self.leg.blocks_mut().0 = None;
         match Process::spawn(&self.command) {
             Ok(process) => {

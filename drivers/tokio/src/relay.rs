@@ -44,7 +44,8 @@ pub(crate) async fn relay(
             return answer::send_and_close(client, &answer).await;
         }
         Err(_) => {
-            return answer::send_and_close(client, &answer::text(504, "error dialing backend: timed out")).await;
+            return answer::send_and_close(client, &answer::text(504, "error dialing backend: timed out"))
+                .await;
         }
     };
     let passed_on = async {

@@ -4,10 +4,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use strait::Instant;
 use strait::bridge::{ExecBridge, Flow, Lane, Outcome, Side};
 use strait::leg::{SpdyLeg, WebSocketLeg};
 use strait::spdy::SkipBlocks;
-use strait::{Instant, Limits};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -90,7 +90,14 @@ where
     U: AsyncRead + AsyncWrite + Unpin,
 {
     /// A session with a client that got its 101. `behind` is what it sent behind its request's head.
-    pub(crate) fn new(bridge: Bridge, client: C, behind: &[u8], dial: Dial<U>, pool: &Pool, stop: CancellationToken) -> Self {
+    pub(crate) fn new(
+        bridge: Bridge,
+        client: C,
+        behind: &[u8],
+        dial: Dial<U>,
+        pool: &Pool,
+        stop: CancellationToken,
+    ) -> Self {
         let mut session = Self {
             bridge,
             client: Socket::new(client),

@@ -2,10 +2,10 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
+use strait::Limits;
 use strait::http::{HeadWriter, Request, Response, WriteError};
 use strait::k8s::{Outcome, StreamSet, Subprotocol, status};
 use strait::leg::SpdyLeg;
-use strait::Limits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -141,7 +141,8 @@ impl Upstream {
                 head = head.header(line.name, line.value);
             }
         }
-        let came_through = request.headers.lines("X-Forwarded-For").filter_map(|value| str::from_utf8(value).ok());
+        let came_through =
+            request.headers.lines("X-Forwarded-For").filter_map(|value| str::from_utf8(value).ok());
         let path: Vec<String> =
             came_through.map(str::to_owned).chain([peer.ip().to_canonical().to_string()]).collect();
         let len = own(head.header("X-Forwarded-For", path.join(", "))).finish()?;
@@ -179,13 +180,15 @@ async fn upgrade(
     let mut io = upstream.connect().await.map_err(DialError::Connect)?;
     io.write_all(request).await.map_err(DialError::Connect)?;
     let head = read_head(&mut io, limits.head_bytes, limits.handshake).await.map_err(DialError::Head)?;
-    let response: Response = Response::parse(head.head())
-        .map_err(|error| DialError::Head(HeadFailure::Malformed(error)))?;
+    let response: Response =
+        Response::parse(head.head()).map_err(|error| DialError::Head(HeadFailure::Malformed(error)))?;
     if response.status != 101 {
         let status = response.status;
         return Err(DialError::Refused { status, body: read_body(&mut io, &head, limits).await });
     }
-    if !response.headers.has_token("Connection", "upgrade") || !response.headers.has_token("Upgrade", "SPDY/3.1") {
+    if !response.headers.has_token("Connection", "upgrade")
+        || !response.headers.has_token("Upgrade", "SPDY/3.1")
+    {
         return Err(DialError::NotUpgraded);
     }
     let protocol = response.headers.get_str("X-Stream-Protocol-Version");
@@ -241,7 +244,9 @@ impl fmt::Display for DialError {
         match self {
             Self::Connect(error) => write!(f, "error dialing backend: {error}"),
             Self::Timeout => f.write_str("error dialing backend: timed out"),
-            Self::Head(HeadFailure::Closed) => f.write_str("upstream closed the connection before it answered"),
+            Self::Head(HeadFailure::Closed) => {
+                f.write_str("upstream closed the connection before it answered")
+            }
             Self::Head(HeadFailure::Timeout) => f.write_str("upstream did not answer in time"),
             Self::Head(HeadFailure::Malformed(error)) => write!(f, "upstream's answer is malformed: {error}"),
             Self::Head(HeadFailure::Io(error)) => write!(f, "upstream did not answer: {error}"),
