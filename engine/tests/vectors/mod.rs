@@ -38,7 +38,8 @@ impl Vector {
 
 /// All vectors, in the order of the file.
 pub fn all() -> Vec<Vector> {
-    let mut document: Value = serde_json::from_str(include_str!("vectors.json")).expect("vectors.json is JSON");
+    let mut document: Value =
+        serde_json::from_str(include_str!("vectors.json")).expect("vectors.json is JSON");
     let Value::Array(vectors) = document["vectors"].take() else { panic!("vectors.json has no list") };
     assert_eq!(vectors.len(), 65, "vectors.json is whole");
     vectors.into_iter().map(Vector).collect()
