@@ -167,6 +167,8 @@ fn the_last_of_equal_members_counts() {
     assert_eq!((kind, code, message.as_str()), ("failure", 0, "b"));
     let causes = r#","details":{"causes":[{"reason":"ExitCode","message":"1"}]},"details":{}"#;
     assert_eq!(exit(causes), Err(StatusError::NoExitCode));
+    let causes = r#","details":{"causes":[{"reason":"ExitCode","message":"1"}],"causes":[]}"#;
+    assert_eq!(exit(causes), Err(StatusError::NoExitCode));
     assert_eq!(outcome(r#"{"status":"Success","status":null}"#), Err(StatusError::UnknownStatus));
 }
 
