@@ -146,6 +146,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> NodeSession<T> {
         loop {
             let mut progress = self.poll_write(cx);
             progress |= self.receive();
+            progress |= self.start();
             progress |= self.poll_stdin(cx);
             progress |= self.poll_output(cx);
             progress |= self.poll_exit(cx);
@@ -232,7 +233,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> NodeSession<T> {
                     self.running.remove(Channel::STDIN);
                 }
                 Some(Event::Resize(size)) => self.resize(size.columns, size.rows),
-                Some(Event::Opened(_)) if self.leg.is_ready() && self.phase == Phase::Opening => self.start(),
                 Some(Event::End) => self.peer_gone(None),
                 _ => {}
             }
@@ -249,7 +249,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> NodeSession<T> {
         }
     }
 
-    fn start(&mut self) {
+    /// Starts the process when all streams are open. Their replies leave first: a client drops DATA that comes ahead
+    /// of them (`spdy31.md` section 2).
+    fn start(&mut self) -> bool {
+        if self.phase != Phase::Opening || !self.leg.is_ready() || !self.leg.pending().is_empty() {
+            return false;
+        }
         // 46 KiB that no session needs any more once its streams are open.
         self.leg.blocks_mut().0 = None;
         match Process::spawn(&self.command) {
@@ -263,6 +268,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> NodeSession<T> {
                 self.end_session(End::NotStarted, |json| status::internal_error(&message, json).unwrap_or(0));
             }
         }
+        true
     }
 
     /// Hands input to the process. A process that does not want it any more loses it, as on a pipe.
