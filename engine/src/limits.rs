@@ -38,7 +38,7 @@ impl Limits {
         pings_per_second: 1000,
         handshake: Duration::from_secs(30),
         stream_creation: Duration::from_secs(30),
-        close: Duration::from_secs(60),
+        close: Duration::from_mins(1),
     };
 
     /// For microcontrollers: the same times, smaller heads and header blocks.

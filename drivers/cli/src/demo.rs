@@ -1,6 +1,5 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
@@ -10,6 +9,7 @@ use strait_tokio::gateway::Gateway;
 use strait_tokio::node::Node;
 use strait_tokio::{Summary, Upstream};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -27,9 +27,6 @@ const INPUT: usize = 1_000_000;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// The last session's summary, as the gateway reported it.
-static SUMMARY: Mutex<Option<Summary>> = Mutex::new(None);
-
 /// Starts a node and a gateway, sends a command through both and prints what happened.
 pub(crate) async fn run(once: bool, stop: CancellationToken) -> anyhow::Result<ExitCode> {
     let node = TcpListener::bind("127.0.0.1:0").await?;
@@ -39,13 +36,17 @@ pub(crate) async fn run(once: bool, stop: CancellationToken) -> anyhow::Result<E
     println!("client --WebSocket--> gateway {address} --SPDY/3.1--> node {node_address} --> process\n");
 
     let node = tokio::spawn(Node::new(POD).serve(node, stop.clone()));
-    let translator = Gateway::new(upstream).with_observer(|summary| {
-        *SUMMARY.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(*summary)
+    let (report, mut reports) = mpsc::unbounded_channel();
+    let translator = Gateway::new(upstream).with_observer(move |summary| {
+        // After the self-run nobody listens.
+        let _ = report.send(*summary);
     });
     let gateway = tokio::spawn(translator.serve(gateway, stop.clone()));
 
-    let session = timeout(DEADLINE, exec(address)).await.context("the self-run took too long")??;
-    let code = session.print()?;
+    let self_run = async { anyhow::Ok((exec(address).await?, reports.recv().await)) };
+    let (session, summary) = timeout(DEADLINE, self_run).await.context("the self-run took too long")??;
+    let code = session.print(&summary.context("the gateway did not report the session")?)?;
+    drop(reports);
     print_instructions(address);
     if once {
         stop.cancel();
@@ -66,9 +67,7 @@ struct Session {
 
 impl Session {
     /// Prints what crossed, and returns the exit code of the command.
-    fn print(&self) -> anyhow::Result<u32> {
-        let summary = SUMMARY.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        let summary = summary.context("the gateway did not report the session")?;
+    fn print(&self, summary: &Summary) -> anyhow::Result<u32> {
         println!("command    {}", COMMAND.join(" "));
         println!("stdin      {INPUT} bytes, then half-closed");
         println!("stdout     {:?}", String::from_utf8_lossy(&self.stdout));
@@ -127,18 +126,7 @@ async fn exec(gateway: SocketAddr) -> anyhow::Result<Session> {
             other => bail!("the gateway sent data on channel {other}"),
         }
     }
-    wait_for_summary().await;
     Ok(session)
-}
-
-/// The gateway reports a session when both its connections have ended, a moment after the client has.
-async fn wait_for_summary() {
-    for _ in 0..200 {
-        if SUMMARY.lock().unwrap_or_else(std::sync::PoisonError::into_inner).is_some() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
 }
 
 fn print_instructions(gateway: SocketAddr) {

@@ -25,13 +25,16 @@ use crate::upstream::{self, Upstream};
 /// Buffers that are kept for the next sessions: 64 sessions' worth, 8 MiB.
 const KEPT_BUFFERS: usize = 128;
 
+/// Called at the end of each session.
+type Observer = dyn Fn(&Summary) + Send + Sync;
+
 /// The translator as a server: client legs accepted on a listener, upstream legs dialled.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Gateway {
     upstream: Upstream,
     limits: Limits,
     pool: Pool,
-    observer: Option<fn(&Summary)>,
+    observer: Option<Arc<Observer>>,
 }
 
 impl Gateway {
@@ -49,8 +52,8 @@ impl Gateway {
 
     /// Calls `observer` at the end of each session.
     #[must_use]
-    pub fn with_observer(mut self, observer: fn(&Summary)) -> Self {
-        self.observer = Some(observer);
+    pub fn with_observer(mut self, observer: impl Fn(&Summary) + Send + Sync + 'static) -> Self {
+        self.observer = Some(Arc::new(observer));
         self
     }
 
@@ -132,7 +135,7 @@ impl Gateway {
             duration_ms = u64::try_from(summary.duration.as_millis()).unwrap_or(u64::MAX),
             "session ended",
         );
-        if let Some(observer) = self.observer {
+        if let Some(observer) = &self.observer {
             observer(&summary);
         }
     }
