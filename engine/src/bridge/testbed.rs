@@ -10,6 +10,7 @@ use crate::leg::{SpdyLeg, WebSocketLeg};
 use crate::spdy::{GoawayStatus, HeaderWriter, RstStatus, SkipBlocks, StreamId, frame};
 use crate::ws::{FrameHeader, Opcode, Sender, mask};
 use crate::{Instant, Limits, Role};
+use core::time::Duration;
 
 pub(super) type Bridge = ExecBridge<WebSocketLeg, SpdyLeg<SkipBlocks>, 512>;
 
@@ -27,6 +28,9 @@ pub(super) const SUCCESS: &[u8] = br#"{"metadata":{},"status":"Success"}"#;
 pub(super) const EXIT_5: &[u8] = br#"{"metadata":{},"status":"Failure","message":"command terminated with non-zero exit code: 5","reason":"NonZeroExitCode","details":{"causes":[{"reason":"ExitCode","message":"5"}]}}"#;
 
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+
+/// A close that is not answered takes 10 s of virtual time.
+const LIMITS: Limits = Limits { close: Duration::from_secs(10), ..Limits::HOST };
 
 pub(super) fn id(number: u32) -> StreamId {
     StreamId::new(number).unwrap()
@@ -197,7 +201,7 @@ impl Session {
         let client = WebSocketLeg::server(Subprotocol::V5, &Limits::HOST);
         let socket = || Socket { takes: usize::MAX, ..Socket::default() };
         Self {
-            bridge: ExecBridge::new(client, streams, &Limits::HOST),
+            bridge: ExecBridge::new(client, streams, &LIMITS),
             up: Lane::new(std::vec![0xee; memory]),
             down: Lane::new(std::vec![0xee; memory]),
             client: socket(),

@@ -15,10 +15,14 @@
 //! dropped may be a part of the command.
 
 use super::channel::StreamSet;
-use super::percent;
 use super::writer::Writer;
 use crate::Full;
+use crate::http::target::{self, Query};
 use core::fmt;
+
+pub use pod::Pod;
+
+mod pod;
 
 /// A request target of exec, attach or port-forward, read in place.
 ///
@@ -81,7 +85,7 @@ impl<'a> Target<'a> {
             return Err(RequestError::Malformed { at });
         }
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let bad_query = query.find(';').into_iter().chain(percent::bad_escape(query)).min();
+        let bad_query = query.find(';').into_iter().chain(target::bad_escape(query)).min();
         if let Some(at) = bad_query {
             return Err(RequestError::Malformed { at: path.len() + 1 + at });
         }
@@ -176,7 +180,7 @@ impl<'a> Target<'a> {
     }
 
     fn flag(&self, name: &'static str) -> bool {
-        let Some(value) = self.value(name).map(percent::decode) else { return false };
+        let Some(value) = self.value(name).map(target::decode) else { return false };
         match self.server {
             Server::Api => {
                 let is_false = value.clone().map(|byte| byte.to_ascii_lowercase()).eq(*b"false");
@@ -199,7 +203,7 @@ impl<'a> Target<'a> {
             Server::Api => "ports",
             Server::Kubelet | Server::Cri => "port",
         };
-        let mut list = self.values(name).flat_map(|value| percent::decode(value).chain([b',']));
+        let mut list = self.values(name).flat_map(|value| target::decode(value).chain([b',']));
         core::iter::from_fn(move || {
             let mut byte = list.next()?;
             let mut port = Some(0_u16);
@@ -274,11 +278,8 @@ impl<'a> Target<'a> {
 
     /// All values of a parameter, still encoded.
     fn values(&self, name: &'static str) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
-        self.query
-            .split('&')
-            .filter(|pair| !pair.is_empty())
-            .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-            .filter(move |(key, _)| percent::decode(key).eq(name.bytes()))
+        Query::new(self.query)
+            .filter(move |(key, _)| target::decode(key).eq(name.bytes()))
             .map(|(_, value)| value)
     }
 }
@@ -311,87 +312,13 @@ impl<'a> Argument<'a> {
 
     /// The bytes it means: any, not only UTF-8.
     pub fn bytes(self) -> impl Iterator<Item = u8> + Clone + 'a {
-        percent::decode(self.0)
+        target::decode(self.0)
     }
 
     /// Writes the bytes it means, and returns how many. They are never more than [`raw`](Self::raw) has.
     pub fn decode(self, out: &mut [u8]) -> Result<usize, Full> {
         let mut writer = Writer::new(out);
         self.bytes().try_for_each(|byte| writer.bytes(&[byte]))?;
-        Ok(writer.len())
-    }
-}
-
-/// A pod, and a container of it, to write targets of the API server for.
-///
-/// Parameters come in alphabetical order, as Go sends them: `command`, `container`, `stderr`, `stdin`, `stdout`,
-/// `tty`; what is not set is left out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pod<'a> {
-    /// Its namespace.
-    pub namespace: &'a str,
-    /// Its name.
-    pub name: &'a str,
-    /// The container; the only one of the pod if absent.
-    pub container: Option<&'a str>,
-}
-
-impl Pod<'_> {
-    /// Writes the target of an exec, and returns its length.
-    pub fn write_exec<A: AsRef<[u8]>>(
-        &self,
-        command: impl IntoIterator<Item = A>,
-        streams: StreamSet,
-        out: &mut [u8],
-    ) -> Result<usize, RequestError> {
-        let mut writer = self.begin(Verb::Exec, out)?;
-        for argument in command {
-            writer.parameter("command", "")?;
-            percent::encode(argument.as_ref(), &mut writer.writer)?;
-        }
-        self.end(streams, writer)
-    }
-
-    /// Writes the target of an attach, and returns its length.
-    pub fn write_attach(&self, streams: StreamSet, out: &mut [u8]) -> Result<usize, RequestError> {
-        let writer = self.begin(Verb::Attach, out)?;
-        self.end(streams, writer)
-    }
-
-    /// Writes the target of a port-forward, and returns its length. Only the legacy form names `ports`.
-    pub fn write_port_forward(&self, ports: &[u16], out: &mut [u8]) -> Result<usize, RequestError> {
-        let mut writer = self.begin(Verb::PortForward, out)?;
-        for &port in ports {
-            if port == 0 {
-                return Err(RequestError::InvalidPort);
-            }
-            writer.parameter("ports", "")?;
-            writer.writer.decimal(port.into())?;
-        }
-        Ok(writer.len())
-    }
-
-    fn begin<'o>(&self, verb: Verb, out: &'o mut [u8]) -> Result<TargetWriter<'o>, RequestError> {
-        check_name("namespace", self.namespace)?;
-        check_name("pod", self.name)?;
-        let mut writer = TargetWriter::new(out);
-        writer.path(&["api", "v1", "namespaces", self.namespace, "pods", self.name, verb.word()])?;
-        Ok(writer)
-    }
-
-    fn end(&self, streams: StreamSet, mut writer: TargetWriter<'_>) -> Result<usize, RequestError> {
-        if !streams.is_any() {
-            return Err(RequestError::NoStreams);
-        }
-        let streams = streams.without_stderr_of_tty();
-        if let Some(container) = self.container {
-            check_name("container", container)?;
-            writer.parameter("container", container)?;
-        }
-        writer.flag("stderr", streams.stderr, "true")?;
-        writer.flag("stdin", streams.stdin, "true")?;
-        writer.flag("stdout", streams.stdout, "true")?;
-        writer.flag("tty", streams.tty, "true")?;
         Ok(writer.len())
     }
 }
@@ -436,7 +363,7 @@ impl<'a> TargetWriter<'a> {
 fn check_name(parameter: &'static str, name: &str) -> Result<(), RequestError> {
     const LONGEST: usize = 253;
     let one_segment = !matches!(name, "" | "." | "..") && name.len() <= LONGEST;
-    if one_segment && name.bytes().all(percent::is_unreserved) {
+    if one_segment && name.bytes().all(target::is_unreserved) {
         Ok(())
     } else {
         Err(RequestError::InvalidName { parameter })
