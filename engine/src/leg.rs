@@ -3,6 +3,7 @@
 //! A leg is one end of one upgraded connection. All legs speak the vocabulary of [`Event`] and are driven
 //! alike (see [`Leg`]), so that a bridge can join any two of them.
 
+mod base64;
 mod spdy;
 mod websocket;
 
@@ -59,6 +60,13 @@ pub trait Leg {
     /// True if this side's half of `channel` can still carry data.
     fn can_send(&self, channel: Channel) -> bool;
 
+    /// True if this side's half of `channel` can be ended while the connection goes on.
+    fn can_half_close(&self, channel: Channel) -> bool;
+
+    /// True if the session's status is JSON and always sent (v4 and newer). Before it was a text, sent on
+    /// failure only.
+    fn status_is_json(&self) -> bool;
+
     /// Queues a new terminal size for the peer. Sizes that find no room are dropped: a later one counts more.
     fn resize(&mut self, size: TerminalSize);
 
@@ -93,8 +101,12 @@ pub enum Event {
     Reset(Channel, RstStatus),
     /// The peer's terminal has a new size.
     Resize(TerminalSize),
-    /// The peer ends the connection in order (Close, GOAWAY); it sends nothing more.
-    End,
+    /// The peer ends the connection, or the session, in order (Close, GOAWAY, a WebSocket server's status); it sends
+    /// nothing more that counts.
+    End {
+        /// It says that all is well: Close 1000, GOAWAY OK, a status.
+        clean: bool,
+    },
 }
 
 /// Why this end closes a connection.
@@ -137,6 +149,8 @@ pub enum LegError {
         /// The channel it named.
         channel: Option<u8>,
     },
+    /// A message of a base64 protocol that is not base64.
+    Base64,
 }
 
 impl LegError {
@@ -145,6 +159,7 @@ impl LegError {
         match self {
             Self::WebSocket(error) => Close::Protocol(error.close_code()),
             Self::Spdy(_) | Self::CloseSignal { .. } => Close::Protocol(CloseCode::PROTOCOL_ERROR),
+            Self::Base64 => Close::Protocol(CloseCode::INVALID_PAYLOAD),
         }
     }
 }
@@ -157,6 +172,7 @@ impl fmt::Display for LegError {
             Self::CloseSignal { len, channel: Some(channel) } => {
                 write!(f, "v5 CLOSE message of {len} bytes names channel {channel}")
             }
+            Self::Base64 => f.write_str("WebSocket: message is not base64"),
             Self::CloseSignal { len, channel: None } => {
                 write!(f, "v5 CLOSE message of {len} bytes names no channel")
             }

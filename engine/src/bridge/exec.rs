@@ -4,7 +4,7 @@ use core::time::Duration;
 use heapless::Vec;
 
 use super::{Lane, Side};
-use crate::k8s::{self, Channel, ChannelSet, StreamSet, Subprotocol, status};
+use crate::k8s::{self, Channel, ChannelSet, Lossy, StreamSet, Subprotocol, status};
 use crate::leg::{Close, Event, Leg, LegError};
 use crate::limits::Limits;
 use crate::step::Step;
@@ -173,6 +173,7 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
         self.upstream = Some(leg);
         self.upstream_side = SideState::default();
         self.phase = Phase::Opening { until: now.after(self.stream_creation) };
+        self.opened();
     }
 
     /// Upstream cannot be reached, or refused. `status` is sent to the client as the session's status: a JSON
@@ -386,13 +387,15 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
                 {
                     lane.data(upstream, Channel::STDIN, at + range.start..at + range.end);
                 }
-                (Some(Event::HalfClosed(channel @ (Channel::STDIN | Channel::RESIZE))), Some(upstream))
-                    if upstream.can_send(channel) =>
+                (Some(Event::HalfClosed(channel) | Event::Reset(channel, _)), Some(upstream))
+                    if matches!(channel, Channel::STDIN | Channel::RESIZE)
+                        && upstream.can_half_close(channel) =>
                 {
                     lane.half_close(upstream, channel);
                 }
                 (Some(Event::Resize(size)), Some(upstream)) => upstream.resize(size),
-                (Some(Event::End), upstream) => {
+                (Some(Event::Opened(_)), _) => self.opened(),
+                (Some(Event::End { .. }), upstream) => {
                     if let Some(upstream) = upstream {
                         lane.close_frame(upstream);
                     }
@@ -437,10 +440,13 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
             if !upstream.can_receive() {
                 break Flow::NeedWrite;
             }
-            if let Some(lead) = upstream.lead(lane.peek())
-                && !lane.has_room(lead, &self.client)
-            {
-                break Flow::NeedWrite;
+            if let Some(lead) = upstream.lead(lane.peek()) {
+                if !self.client.is_ready() {
+                    break Flow::NeedPeer;
+                }
+                if !lane.has_room(lead, &self.client) {
+                    break Flow::NeedWrite;
+                }
             }
             let Step { consumed, event } = match upstream.receive(lane.input()) {
                 Ok(step) => step,
@@ -462,21 +468,19 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
                 Some(Event::Data { channel: channel @ (Channel::STDOUT | Channel::STDERR), range }) => {
                     lane.data(&mut self.client, channel, at + range.start..at + range.end);
                 }
-                Some(Event::Accepted(_)) => self.accepted(),
+                Some(Event::Accepted(_)) => self.opened(),
                 Some(Event::HalfClosed(channel) | Event::Reset(channel, _)) => {
                     self.outputs.remove(channel);
-                    self.accepted();
+                    self.opened();
                     if self.outputs.is_empty() {
                         lane.close_frame(&mut self.client);
                         self.upstream_ended(true);
                     }
                 }
-                Some(Event::End) => {
+                Some(Event::End { clean }) => {
                     lane.close_frame(&mut self.client);
                     lane.discard_input();
-                    self.outputs = ChannelSet::default();
-                    self.upstream_side.ended = true;
-                    self.upstream_ended(true);
+                    self.upstream_ended(clean);
                 }
                 Some(Event::Opened(_) | Event::Data { .. } | Event::Resize(_)) | None => {}
             }
@@ -485,8 +489,10 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
         flow
     }
 
-    fn accepted(&mut self) {
-        if matches!(self.phase, Phase::Opening { .. }) && self.upstream.as_ref().is_some_and(Leg::is_ready) {
+    /// Lets data flow when all streams of both sides are open.
+    fn opened(&mut self) {
+        let ready = self.client.is_ready() && self.upstream.as_ref().is_some_and(Leg::is_ready);
+        if matches!(self.phase, Phase::Opening { .. }) && ready {
             self.phase = Phase::Running;
         }
     }
@@ -500,22 +506,43 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
     /// Upstream will send nothing more that belongs to the session. `in_order` says that it ended its streams,
     /// rather than that its connection ended.
     fn upstream_ended(&mut self, in_order: bool) {
-        let outcome = if self.status_too_long {
-            self.set_error_status("the exit status of the command is longer than the gateway can hold");
-            Outcome::UpstreamLost
-        } else if !(in_order || self.outputs.is_only(Channel::ERROR)) {
-            self.set_error_status("connection to upstream closed before the end of the output was received");
-            Outcome::UpstreamLost
-        } else if self.status.is_empty() {
-            self.set_error_status("connection to upstream closed before the exit status was received");
-            Outcome::UpstreamLost
-        } else if k8s::Outcome::parse(&self.status).is_err() {
-            self.set_error_status("upstream sent an exit status that is not a Status");
-            Outcome::UpstreamLost
-        } else {
-            Outcome::Completed
+        let all_output = in_order || self.outputs.is_only(Channel::ERROR);
+        let is_json = self.upstream.as_ref().is_none_or(Leg::status_is_json);
+        let missing = match k8s::Outcome::parse(&self.status) {
+            _ if self.status_too_long => {
+                Some("the exit status of the command is longer than the gateway can hold")
+            }
+            _ if !all_output => {
+                Some("connection to upstream closed before the end of the output was received")
+            }
+            // Text has no success, only an end in order without a failure.
+            _ if !is_json && (in_order || !self.status.is_empty()) => None,
+            _ if self.status.is_empty() => {
+                Some("connection to upstream closed before the exit status was received")
+            }
+            Err(_) => Some("upstream sent an exit status that is not a Status"),
+            Ok(_) => None,
         };
-        self.finish(outcome);
+        match missing {
+            Some(message) => self.set_error_status(message),
+            None if !is_json => self.set_text_status(),
+            None => {}
+        }
+        self.finish(if missing.is_some() { Outcome::UpstreamLost } else { Outcome::Completed });
+    }
+
+    /// Makes the text that upstream ended with a Status.
+    fn set_text_status(&mut self) {
+        let text = core::mem::take(&mut self.status);
+        let mut json = [0; STATUS];
+        let written = match text.is_empty() {
+            true => status::success(&mut json),
+            false => {
+                let message = format_args!("error executing remote command: {}", Lossy(text.trim_ascii()));
+                status::internal_error(message, &mut json)
+            }
+        };
+        let _ = self.status.extend_from_slice(json.get(..written.unwrap_or(0)).unwrap_or_default());
     }
 
     fn upstream_failed(&mut self, error: LegError) {
@@ -565,17 +592,28 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
         B: AsRef<[u8]> + AsMut<[u8]>,
     {
         lane.discard_input();
-        let room = lane.payload_space();
-        let composed = match room.get_mut(..self.status.len()) {
-            Some(room) => {
-                room.copy_from_slice(&self.status);
-                self.status.len()
+        for channel in [Channel::STDOUT, Channel::STDERR] {
+            if self.client.can_half_close(channel) {
+                lane.payload_space();
+                lane.payload(&mut self.client, channel, true, 0);
             }
-            None => status::internal_error("the exit status is longer than the gateway can hold", room)
-                .unwrap_or(0),
+        }
+        let text = !self.client.status_is_json();
+        let room = lane.payload_space();
+        let written = if text {
+            k8s::Outcome::parse(&self.status).map_or(0, |outcome| outcome.write_text(room))
+        } else {
+            write_json(&self.status, room)
         };
-        lane.payload(&mut self.client, Channel::ERROR, false, composed);
-        self.client.close(if composed > 0 { Close::Normal } else { Close::Internal });
+        let is_sent = match written {
+            0 => text,
+            len => lane.payload(&mut self.client, Channel::ERROR, false, len),
+        };
+        if self.client.can_half_close(Channel::ERROR) {
+            lane.payload_space();
+            lane.payload(&mut self.client, Channel::ERROR, true, 0);
+        }
+        self.client.close(if is_sent { Close::Normal } else { Close::Internal });
         self.start_closing(Some(self.close), now);
     }
 
@@ -642,6 +680,19 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
         match side {
             Side::Client => &mut self.client_side,
             Side::Upstream => &mut self.upstream_side,
+        }
+    }
+}
+
+/// A status as it is, or one that says that there is no room for it.
+fn write_json(json: &[u8], room: &mut [u8]) -> usize {
+    match room.get_mut(..json.len()) {
+        Some(room) => {
+            room.copy_from_slice(json);
+            json.len()
+        }
+        None => {
+            status::internal_error("the exit status is longer than the gateway can hold", room).unwrap_or(0)
         }
     }
 }

@@ -249,6 +249,10 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, const S: usize> Lane<B, S> {
     fn frame<L: Leg>(&mut self, leg: &mut L, channel: Channel, fin: bool, payload: Range<usize>) -> bool {
         let end = payload.end;
         let Some(start) = leg.frame(channel, fin, self.buffer.as_mut(), payload) else { return false };
+        if start == end {
+            // The peer cannot be told.
+            return true;
+        }
         match self.segments.last_mut() {
             Some(last) if last.end == start => {
                 last.end = end;

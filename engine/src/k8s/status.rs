@@ -87,6 +87,26 @@ impl<'a> Outcome<'a> {
     }
 }
 
+impl Outcome<'_> {
+    /// Writes it as protocols before v4 have it, and returns its length: nothing for success, and the message of a
+    /// failure, cut where the room ends. They have no exit code but in the text.
+    pub fn write_text(&self, out: &mut [u8]) -> usize {
+        match self {
+            Self::Success => 0,
+            Self::Failure(failure) => failure.message.unescape(out).len(),
+            Self::ExitCode(code) => {
+                let mut writer = Writer::new(out);
+                let text = b"command terminated with non-zero exit code: ";
+                // All of it or, where there is no room, nothing.
+                match writer.bytes(text).and_then(|()| writer.decimal(*code)) {
+                    Ok(()) => writer.len(),
+                    Err(Full) => 0,
+                }
+            }
+        }
+    }
+}
+
 /// Writes the status of a command that ended with exit code 0.
 pub fn success(out: &mut [u8]) -> Result<usize, Full> {
     let mut writer = Writer::new(out);

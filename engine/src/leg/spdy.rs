@@ -40,6 +40,7 @@ const OUTBOX: usize = 384;
 pub struct SpdyLeg<B: HeaderBlocks> {
     receiver: spdy::Receiver<B>,
     role: Role,
+    protocol: Subprotocol,
     streams: Streams<CHANNELS>,
     /// The stream of each channel, by channel number.
     ids: [Option<StreamId>; CHANNELS],
@@ -105,6 +106,7 @@ impl<B: HeaderBlocks> SpdyLeg<B> {
         Self {
             receiver: spdy::Receiver::new(role, limits, blocks),
             role,
+            protocol,
             streams: Streams::new(role),
             ids: [None; CHANNELS],
             awaited,
@@ -241,9 +243,9 @@ impl<B: HeaderBlocks> Leg for SpdyLeg<B> {
                 None
             }
             spdy::Event::PingReply { .. } => None,
-            spdy::Event::GoAway { .. } => {
+            spdy::Event::GoAway { status, .. } => {
                 self.streams.going_away();
-                Some(Event::End)
+                Some(Event::End { clean: status == GoawayStatus::OK })
             }
         };
         Ok(Step { consumed, event })
@@ -300,6 +302,14 @@ impl<B: HeaderBlocks> Leg for SpdyLeg<B> {
                 .id(channel)
                 .and_then(|id| self.streams.get(id))
                 .is_some_and(|state| state.local_open && state.replied)
+    }
+
+    fn can_half_close(&self, channel: Channel) -> bool {
+        self.can_send(channel)
+    }
+
+    fn status_is_json(&self) -> bool {
+        self.protocol.status_is_json()
     }
 
     fn resize(&mut self, size: TerminalSize) {

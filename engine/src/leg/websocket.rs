@@ -1,34 +1,47 @@
 use core::ops::Range;
 
-use super::{Close, Event, Leg, LegError};
+use super::{Close, Event, Leg, LegError, base64};
 use crate::k8s::{Channel, ResizeParser, Subprotocol, TerminalSize};
 use crate::limits::Limits;
 use crate::step::{Role, Step};
-use crate::ws::{self, CloseCode, FrameHeader, Opcode};
+use crate::ws::{self, CloseCode, FrameHeader, MaskKeys, Opcode};
 
 /// The channel byte in front of every message.
 const CHANNEL_BYTE: usize = 1;
+
+/// The longest message that carries a terminal size.
+const SIZE: usize = 2 * TerminalSize::MAX_WRITTEN;
 
 /// Kubernetes channels on a WebSocket: one message carries the payload of one channel, behind one byte with
 /// the channel's number.
 ///
 /// ```text
-/// | WebSocket frame header | channel | payload ...        raw protocols
-/// | WebSocket frame header | 255     | channel            v5: that channel is half-closed
+/// | WebSocket frame header | channel | payload ...            raw protocols, binary messages
+/// | WebSocket frame header | '0' + channel | base64 ...       base64 protocols, text messages
+/// | WebSocket frame header | 255     | channel                v5: that channel is half-closed
 /// ```
 ///
-/// This is the server's end: what a client's session talks to. Messages may be fragmented and may be larger
-/// than any buffer; text and binary messages mean the same (Python clients send text).
+/// Messages may be fragmented and may be larger than any buffer; text and binary messages mean the same
+/// (Python clients send text). The ends differ in what they send: a client stdin, sizes and half-closes, a
+/// server stdout, stderr and the status, which ends the session.
 #[derive(Debug)]
 pub struct WebSocketLeg {
     receiver: ws::Receiver,
     sender: ws::Sender,
+    role: Role,
     protocol: Subprotocol,
+    /// The client's; a server's frames are not masked.
+    keys: MaskKeys,
     /// Channel of the message that is being received; `None` before its first byte.
     message: Option<Channel>,
     close_signal: CloseSignal,
+    /// Payload of the error channel was received in the current message.
+    status_begun: bool,
     resize: ResizeParser,
-    ended: bool,
+    /// The newest size that found no room in the outbox.
+    next_size: Option<TerminalSize>,
+    /// A second event of the message that was received last.
+    second: Option<Event>,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -40,21 +53,50 @@ struct CloseSignal {
 impl WebSocketLeg {
     /// The server's end of a connection that has negotiated `protocol`.
     pub const fn server(protocol: Subprotocol, limits: &Limits) -> Self {
+        Self::new(Role::Server, protocol, limits, MaskKeys::new([0; 16]))
+    }
+
+    /// The client's end of a connection that has negotiated `protocol`.
+    pub const fn client(protocol: Subprotocol, limits: &Limits, keys: MaskKeys) -> Self {
+        Self::new(Role::Client, protocol, limits, keys)
+    }
+
+    const fn new(role: Role, protocol: Subprotocol, limits: &Limits, keys: MaskKeys) -> Self {
         Self {
             // The opcode says nothing in these protocols, so text need not be UTF-8.
-            receiver: ws::Receiver::new(Role::Server, limits).without_utf8_check(),
-            sender: ws::Sender::new(Role::Server),
+            receiver: ws::Receiver::new(role, limits).without_utf8_check(),
+            sender: ws::Sender::new(role),
+            role,
             protocol,
+            keys,
             message: None,
             close_signal: CloseSignal { len: 0, channel: None },
+            status_begun: false,
             resize: ResizeParser::new(),
-            ended: false,
+            next_size: None,
+            second: None,
         }
+    }
+
+    /// How much of the input the receiver may see. Base64 is decoded in whole quanta, so a piece of a message
+    /// that ends within one is left where it is until the rest has come.
+    fn readable(&self, input: &[u8]) -> usize {
+        if !self.protocol.is_base64() {
+            return input.len();
+        }
+        let channel = if self.message.is_none() { CHANNEL_BYTE } else { 0 };
+        let (header, left) = match (self.receiver.remaining(), FrameHeader::parse(input)) {
+            (0, Ok(Some((header, size)))) if !header.opcode.is_control() => (size, header.len),
+            (0, _) => return input.len(),
+            (left, _) => (0, left),
+        };
+        let arrived = input.len() - header;
+        if arrived as u64 >= left { input.len() } else { header + base64::whole_quanta(channel, arrived) }
     }
 
     fn data(
         &mut self,
-        input: &[u8],
+        input: &mut [u8],
         mut range: Range<usize>,
         first: bool,
         last: bool,
@@ -62,13 +104,14 @@ impl WebSocketLeg {
         if first {
             self.message = None;
             self.close_signal = CloseSignal::default();
+            self.status_begun = false;
         }
         let channel = match self.message {
             Some(channel) => channel,
             None => match input.get(range.start) {
                 Some(&byte) if !range.is_empty() => {
                     range.start += CHANNEL_BYTE;
-                    let channel = Channel::new(byte);
+                    let channel = Channel::from_wire(byte, self.protocol);
                     self.message = Some(channel);
                     channel
                 }
@@ -78,18 +121,36 @@ impl WebSocketLeg {
         if last {
             self.message = None;
         }
-        match channel {
-            Channel::STDIN if range.is_empty() => Ok(None),
-            Channel::STDIN => Ok(Some(Event::Data { channel, range })),
-            Channel::RESIZE => {
-                Ok(input.get(range).and_then(|json| self.resize.feed(json)).map(Event::Resize))
-            }
-            Channel::CLOSE if self.protocol.has_close() => {
+        if self.protocol.is_base64() {
+            range = base64::decode(input, range).ok_or(LegError::Base64)?;
+        }
+        match (channel, self.role) {
+            (Channel::CLOSE, _) if self.protocol.has_close() => {
                 self.close_signal(input.get(range).unwrap_or_default(), last)
             }
-            // Upstream discards what a client sends on channels that it only reads, and on unknown ones.
+            (Channel::RESIZE, Role::Server) => {
+                Ok(input.get(range).and_then(|json| self.resize.feed(json)).map(Event::Resize))
+            }
+            (Channel::ERROR, Role::Client) => Ok(self.status(range, last)),
+            (Channel::STDIN, Role::Server) | (Channel::STDOUT | Channel::STDERR, Role::Client) => {
+                Ok((!range.is_empty()).then_some(Event::Data { channel, range }))
+            }
+            // Upstream discards what comes on channels that the peer only reads, and on unknown ones.
             _ => Ok(None),
         }
+    }
+
+    /// From v4 on the status always comes, as the last message. An empty message is the ready signal of a session
+    /// without output.
+    fn status(&mut self, range: Range<usize>, last: bool) -> Option<Event> {
+        self.status_begun |= !range.is_empty();
+        if self.status_begun && last && self.protocol.status_is_json() {
+            self.second = Some(Event::End { clean: true });
+        }
+        if range.is_empty() {
+            return self.second.take();
+        }
+        Some(Event::Data { channel: Channel::ERROR, range })
     }
 
     fn close_signal(&mut self, piece: &[u8], last: bool) -> Result<Option<Event>, LegError> {
@@ -109,28 +170,87 @@ impl WebSocketLeg {
             }
         }
     }
+
+    fn close_frame(&mut self, code: Option<CloseCode>) {
+        let key = self.keys.draw();
+        // The sender keeps room for one Close.
+        let _ = self.sender.close(code, "", key);
+    }
+
+    /// Half-closes `channel` with a v5 CLOSE that ends at `end`.
+    fn frame_close_signal(&mut self, channel: Channel, buffer: &mut [u8], end: usize) -> Option<usize> {
+        let message = channel.close_message();
+        let payload = end.checked_sub(message.len())?..end;
+        buffer.get_mut(payload.clone())?.copy_from_slice(&message);
+        self.frame_message(buffer, payload)
+    }
+
+    fn push_size(&mut self) {
+        let Some(size) = self.next_size else { return };
+        if self.role == Role::Server || self.sender.is_closing() {
+            self.next_size = None;
+            return;
+        }
+        if !self.can_receive() {
+            return;
+        }
+        self.next_size = None;
+        let mut message = [0; FrameHeader::MAX + SIZE];
+        let (_, json) = message.split_at_mut(FrameHeader::MAX + SIZE - TerminalSize::MAX_WRITTEN);
+        let Ok(len) = size.write(json) else { return };
+        let begin = FrameHeader::MAX + SIZE - TerminalSize::MAX_WRITTEN;
+        if let Some(start) = self.frame(Channel::RESIZE, false, &mut message, begin..begin + len) {
+            // `can_receive` left room for more than this.
+            let _ = self.sender.outbox_mut().push(message.get(start..begin + len).unwrap_or_default());
+        }
+    }
+
+    /// Makes `buffer[message]`, channel byte included, a WebSocket message.
+    #[inline]
+    fn frame_message(&mut self, buffer: &mut [u8], message: Range<usize>) -> Option<usize> {
+        let opcode = if self.protocol.is_base64() { Opcode::Text } else { Opcode::Binary };
+        let key = if self.role == Role::Client { self.keys.draw() } else { [0; 4] };
+        let header = self.sender.data_header(opcode, true, message.len() as u64, key);
+        let size = header.size();
+        let start = message.start.checked_sub(size)?;
+        if let Some(key) = header.mask {
+            ws::mask(key, 0, buffer.get_mut(message)?);
+        }
+        let mut bytes = [0; FrameHeader::MAX];
+        header.write(&mut bytes);
+        let front = buffer.get_mut(start..)?.get_mut(..size)?;
+        for (to, from) in front.iter_mut().zip(bytes) {
+            *to = from;
+        }
+        Some(start)
+    }
 }
 
 impl Leg for WebSocketLeg {
     #[inline]
     fn receive(&mut self, input: &mut [u8]) -> Result<Step<Event>, LegError> {
+        if self.second.is_some() {
+            return Ok(Step { consumed: 0, event: self.second.take() });
+        }
         if !self.can_receive() {
             return Ok(Step::NEED_MORE);
         }
+        let readable = self.readable(input);
+        let input = input.get_mut(..readable).unwrap_or_default();
         let Step { consumed, event } = self.receiver.receive(input)?;
         let event = match event {
             None | Some(ws::Event::Pong { .. }) => None,
             Some(ws::Event::Data { range, first, last, .. }) => self.data(input, range, first, last)?,
             Some(ws::Event::Ping { range }) => {
+                let key = self.keys.draw();
                 // `can_answer` was asked first, so the pong has its room.
-                let _ = self.sender.pong(input.get(range).unwrap_or_default(), [0; 4]);
+                let _ = self.sender.pong(input.get(range).unwrap_or_default(), key);
                 None
             }
             Some(ws::Event::Close { code, .. }) => {
-                self.ended = true;
                 // RFC 6455 section 5.5.1: the answer carries the code that was received.
-                self.close_frame(code, "");
-                Some(Event::End)
+                self.close_frame(code);
+                Some(Event::End { clean: code == Some(CloseCode::NORMAL) })
             }
         };
         Ok(Step { consumed, event })
@@ -155,33 +275,41 @@ impl Leg for WebSocketLeg {
 
     #[inline]
     fn header_max(&self, len: usize) -> usize {
-        let len = (len + CHANNEL_BYTE) as u64;
-        FrameHeader { fin: true, opcode: Opcode::Binary, mask: None, len }.size() + CHANNEL_BYTE
+        let (text, growth) = match self.protocol.is_base64() {
+            true => (base64::encoded_len(len), base64::encoded_len(len) - len),
+            false => (len, 0),
+        };
+        let header = self.sender.data_header(Opcode::Binary, true, (text + CHANNEL_BYTE) as u64, [0; 4]);
+        header.size() + CHANNEL_BYTE + growth
     }
 
     #[inline]
     fn frame(
         &mut self,
         channel: Channel,
-        _fin: bool,
+        fin: bool,
         buffer: &mut [u8],
         payload: Range<usize>,
     ) -> Option<usize> {
         if !self.can_send(channel) {
             return None;
         }
-        let len = (payload.len() + CHANNEL_BYTE) as u64;
-        let header = self.sender.data_header(Opcode::Binary, true, len, [0; 4]);
-        let start = payload.start.checked_sub(header.size() + CHANNEL_BYTE)?;
-        let (front, _) = buffer.get_mut(start..)?.split_at_mut_checked(header.size() + CHANNEL_BYTE)?;
-        let (channel_byte, head) = front.split_last_mut()?;
-        *channel_byte = channel.number();
-        let mut bytes = [0; FrameHeader::MAX];
-        let size = header.write(&mut bytes);
-        for (to, from) in head.iter_mut().zip(bytes.iter().take(size)) {
-            *to = *from;
+        if fin && payload.is_empty() {
+            let can_tell = self.can_half_close(channel);
+            return if can_tell {
+                self.frame_close_signal(channel, buffer, payload.end)
+            } else {
+                Some(payload.end)
+            };
         }
-        Some(start)
+        let end = payload.end;
+        let text = match self.protocol.is_base64() {
+            true => base64::encode(buffer, payload)?,
+            false => payload.start,
+        };
+        let start = text.checked_sub(CHANNEL_BYTE)?;
+        *buffer.get_mut(start)? = channel.to_wire(self.protocol);
+        self.frame_message(buffer, start..end)
     }
 
     fn is_ready(&self) -> bool {
@@ -192,12 +320,21 @@ impl Leg for WebSocketLeg {
         channel.is_remote_command() && !self.sender.is_closing()
     }
 
-    fn resize(&mut self, _size: TerminalSize) {
-        // Sizes go from client to server only.
+    fn can_half_close(&self, channel: Channel) -> bool {
+        self.role == Role::Client && self.protocol.has_close() && self.can_send(channel)
+    }
+
+    fn status_is_json(&self) -> bool {
+        self.protocol.status_is_json()
+    }
+
+    fn resize(&mut self, size: TerminalSize) {
+        self.next_size = Some(size);
+        self.push_size();
     }
 
     fn close(&mut self, reason: Close) {
-        self.close_frame(Some(reason.code()), "");
+        self.close_frame(Some(reason.code()));
     }
 
     fn pending(&self) -> &[u8] {
@@ -206,23 +343,7 @@ impl Leg for WebSocketLeg {
 
     fn sent(&mut self, count: usize) {
         self.sender.outbox_mut().sent(count);
-    }
-}
-
-impl WebSocketLeg {
-    /// True if the peer's Close was received.
-    pub const fn is_closed_by_peer(&self) -> bool {
-        self.ended
-    }
-
-    /// Queues a Close with a code and a reason for a person to read.
-    pub fn close_with(&mut self, code: CloseCode, reason: &str) {
-        self.close_frame(Some(code), reason);
-    }
-
-    fn close_frame(&mut self, code: Option<CloseCode>, reason: &str) {
-        // The sender keeps room for one Close.
-        let _ = self.sender.close(code, reason, [0; 4]);
+        self.push_size();
     }
 }
 

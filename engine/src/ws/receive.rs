@@ -99,6 +99,12 @@ impl Receiver {
         self
     }
 
+    /// Payload bytes of the current data frame that have not arrived; 0 between frames.
+    #[inline]
+    pub const fn remaining(&self) -> u64 {
+        self.remaining
+    }
+
     /// Header bytes that are sure to come before the next payload byte: none within a frame.
     #[inline]
     pub const fn lead(&self) -> usize {
