@@ -11,7 +11,6 @@
 //! Nothing here knows WebSocket, SPDY or HTTP: these are the words, not the carriers.
 
 mod json;
-mod percent;
 mod writer;
 
 pub mod channel;

@@ -33,13 +33,15 @@
 
 pub mod frame;
 
+mod error;
 mod header_block;
 mod inflate;
 mod receive;
 mod streams;
 
+pub use error::{ConnectionError, FrameError};
 pub use frame::{GoawayStatus, RstStatus, StreamId};
 pub use header_block::{HeaderBlock, HeaderBlockError, HeaderIter, HeaderRules, HeaderWriter, WriteError};
 pub use inflate::Inflate;
-pub use receive::{ConnectionError, Event, FrameError, HeaderBlocks, MIN_INPUT, Receiver, SkipBlocks};
+pub use receive::{Event, HeaderBlocks, LentBlocks, MIN_INPUT, Receiver, SkipBlocks};
 pub use streams::{DataVerdict, OpenError, Refusal, StreamState, Streams};

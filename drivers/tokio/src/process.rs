@@ -5,13 +5,14 @@
 //! | without tty | pipe or `/dev/null` | pipe or `/dev/null` | pipe or `/dev/null` |
 //! | with tty | the terminal | the terminal | the terminal |
 //!
-//! The process leads a process group of its own (with a tty: a session of its own, the terminal being its controlling
-//! one), starts with default signal dispositions, and inherits no descriptor beyond 0, 1 and 2.
+//! The process leads a process group of its own (with a tty: a session of its own, the terminal being its
+//! controlling one), starts with default signal dispositions, and inherits no descriptor beyond 0, 1 and 2.
 //!
-//! Three ends are apart, and the session decides what to make of them: the process exits ([`Process::wait`]), its output
-//! ends ([`Output`] reads 0 bytes), the client goes away (drop the [`Process`]). Output ends when *every* process that
-//! holds the other side has closed it: a background child that kept stdout holds it open beyond the exit. containerd
-//! waits for it without limit by default; a session that wants a limit stops reading.
+//! Three ends are apart, and the session decides what to make of them: the process exits ([`Process::wait`]),
+//! its output ends ([`Output`] reads 0 bytes), the client goes away (drop the [`Process`]). Output ends when
+//! *every* process that holds the other side has closed it: a background child that kept stdout holds it open
+//! beyond the exit. containerd waits for it without limit by default; a session that wants a limit stops
+//! reading.
 //!
 //! Linux only.
 
@@ -36,8 +37,9 @@ use terminal::Terminal;
 
 /// A running process and the near ends of its streams.
 ///
-/// The streams may be taken out and used in other tasks. Dropping this value while the process runs kills its whole
-/// process group as [`terminate`](Self::terminate) does; it needs no runtime context. The process is reaped in any case.
+/// The streams may be taken out and used in other tasks. Dropping this value while the process runs kills its
+/// whole process group as [`terminate`](Self::terminate) does; it needs no runtime context. The process is
+/// reaped in any case.
 #[derive(Debug)]
 pub struct Process {
     /// The process's standard input, if it was asked for.
@@ -64,8 +66,8 @@ impl Process {
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime with I/O and time enabled. If that runtime shuts down while the process runs, the process
-    /// group gets SIGKILL at once.
+    /// Outside a tokio runtime with I/O and time enabled. If that runtime shuts down while the process runs,
+    /// the process group gets SIGKILL at once.
     pub fn spawn(command: &Command) -> Result<Self, SpawnError> {
         let spawned = spawn::spawn(command)?;
         let (lifeline, terminate) = oneshot::channel();
@@ -89,7 +91,8 @@ impl Process {
 
     /// Sets the terminal's size in characters; the foreground processes get SIGWINCH.
     ///
-    /// Does nothing without a tty, or if either value is 0 (clients send such sizes, and they must not be applied).
+    /// Does nothing without a tty, or if either value is 0 (clients send such sizes, and they must not be
+    /// applied).
     pub fn resize(&self, columns: u16, rows: u16) -> io::Result<()> {
         match &self.terminal {
             Some(terminal) if columns > 0 && rows > 0 => terminal.resize(columns, rows),
@@ -97,8 +100,8 @@ impl Process {
         }
     }
 
-    /// Waits until the process has exited. Output may follow; see the module's description. Cancel safe, and after the
-    /// exit it returns the same again.
+    /// Waits until the process has exited. Output may follow; see the module's description. Cancel safe, and
+    /// after the exit it returns the same again.
     pub async fn wait(&mut self) -> Exit {
         poll_fn(|cx| self.poll_wait(cx)).await
     }
@@ -114,10 +117,12 @@ impl Process {
         Poll::Ready(exit)
     }
 
-    /// Kills the process group: SIGTERM (with a tty SIGHUP first), and [`GRACE`] later SIGKILL for who is still there.
+    /// Kills the process group: SIGTERM (with a tty SIGHUP first), and [`GRACE`] later SIGKILL for who is
+    /// still there.
     ///
-    /// Returns at once; [`wait`](Self::wait) tells when the process is gone. Once the process has exited by itself this
-    /// does nothing: what it left in the background (a daemon it was asked to start) lives on, as in a container.
+    /// Returns at once; [`wait`](Self::wait) tells when the process is gone. Once the process has exited by
+    /// itself this does nothing: what it left in the background (a daemon it was asked to start) lives on, as
+    /// in a container.
     pub fn terminate(&mut self) {
         self.lifeline = None;
     }

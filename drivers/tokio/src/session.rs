@@ -4,12 +4,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use strait::Instant;
 use strait::bridge::{ExecBridge, Flow, Lane, Outcome, Side};
 use strait::leg::{SpdyLeg, WebSocketLeg};
 use strait::spdy::SkipBlocks;
-use strait::{Instant, Limits};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::pool::{Pool, Pooled};
 
@@ -59,6 +60,8 @@ pub(crate) struct Session<C, U> {
     down: Lane<Pooled>,
     started: tokio::time::Instant,
     timer: Pin<Box<Sleep>>,
+    stop: Pin<Box<WaitForCancellationFutureOwned>>,
+    stopped: bool,
 }
 
 enum Upstream<U> {
@@ -87,7 +90,14 @@ where
     U: AsyncRead + AsyncWrite + Unpin,
 {
     /// A session with a client that got its 101. `behind` is what it sent behind its request's head.
-    pub(crate) fn new(bridge: Bridge, client: C, behind: &[u8], dial: Dial<U>, pool: &Pool) -> Self {
+    pub(crate) fn new(
+        bridge: Bridge,
+        client: C,
+        behind: &[u8],
+        dial: Dial<U>,
+        pool: &Pool,
+        stop: CancellationToken,
+    ) -> Self {
         let mut session = Self {
             bridge,
             client: Socket::new(client),
@@ -96,7 +106,10 @@ where
             down: Lane::new(pool.take()),
             started: tokio::time::Instant::now(),
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            stop: Box::pin(stop.cancelled_owned()),
+            stopped: false,
         };
+        session.bridge.greet(&mut session.down);
         session.client.received += fill(&mut session.up, behind);
         session
     }
@@ -121,7 +134,7 @@ where
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let now = self.now();
-            let mut progress = self.poll_dial(cx, now);
+            let mut progress = self.poll_stop(cx) | self.poll_dial(cx, now);
             progress |= self.pump(cx, Side::Client, now);
             progress |= self.pump(cx, Side::Upstream, now);
             if self.is_finished() {
@@ -151,6 +164,15 @@ where
             self.timer.as_mut().reset(deadline);
         }
         self.timer.as_mut().poll(cx).map(|()| self.bridge.time(self.now()))
+    }
+
+    fn poll_stop(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.stopped || self.stop.as_mut().poll(cx).is_pending() {
+            return false;
+        }
+        self.stopped = true;
+        self.bridge.shut_down();
+        true
     }
 
     fn poll_dial(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {

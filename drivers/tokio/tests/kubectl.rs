@@ -1,5 +1,5 @@
-//! A real kubectl against the answers of `kubernetes_api` and nothing else. It is the one in `PATH`, or what the environment
-//! variable `KUBECTL` says.
+//! A real kubectl against the answers of `kubernetes_api` and nothing else. It is the one in `PATH`, or what
+//! the environment variable `KUBECTL` says.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;

@@ -44,6 +44,7 @@ pub struct ExecBridge<C, U, const STATUS: usize = 4096> {
     client_side: SideState,
     upstream_side: SideState,
     outcome: Option<Outcome>,
+    ready_channel: Channel,
     stream_creation: Duration,
     close: Duration,
 }
@@ -146,9 +147,21 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
             client_side: SideState::default(),
             upstream_side: SideState::GONE,
             outcome: None,
+            ready_channel: streams.ready_channel(),
             stream_creation: limits.stream_creation,
             close: limits.close,
         }
+    }
+
+    /// Tells the client that its session is accepted: an empty message on the lowest channel that it reads, the
+    /// only signal that a client can wait for (`websocket-channels.md` section 3). Call it first, with
+    /// the empty lane that carries what is for the client.
+    pub fn greet<B, const S: usize>(&mut self, lane: &mut Lane<B, S>)
+    where
+        B: AsRef<[u8]> + AsMut<[u8]>,
+    {
+        lane.payload_space();
+        lane.payload(&mut self.client, self.ready_channel, false, 0);
     }
 
     /// Upstream has answered the upgrade; `leg` has queued the opening of its streams. If the session has
@@ -552,15 +565,16 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
         B: AsRef<[u8]> + AsMut<[u8]>,
     {
         lane.discard_input();
-        let status = &self.status;
-        let composed = lane.compose(&mut self.client, Channel::ERROR, |room| {
-            if let Some(room) = room.get_mut(..status.len()) {
-                room.copy_from_slice(status);
-                return status.len();
-            }
+        let room = lane.payload_space();
+        let len = if let Some(room) = room.get_mut(..self.status.len()) {
+            room.copy_from_slice(&self.status);
+            self.status.len()
+        } else {
             status::internal_error("the exit status is longer than the gateway can hold", room).unwrap_or(0)
-        });
-        self.client.close(if composed { Close::Normal } else { Close::Internal });
+        };
+        // An empty status would read as success.
+        let told = len > 0 && lane.payload(&mut self.client, Channel::ERROR, false, len);
+        self.client.close(if told { Close::Normal } else { Close::Internal });
         self.start_closing(Some(self.close), now);
     }
 

@@ -151,9 +151,33 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, const S: usize> Lane<B, S> {
         self.open = None;
     }
 
+    /// Where an application puts payload of its own, with room for a header in front; empty if the output has to
+    /// be written first. Not for a lane that has input.
+    pub fn payload_space(&mut self) -> &mut [u8] {
+        self.settle();
+        if self.has_output() {
+            self.start = (self.floor() + HEADROOM).min(self.buffer.as_ref().len());
+            self.end = self.start;
+        }
+        self.space()
+    }
+
+    /// The first `count` bytes of [`payload_space`](Self::payload_space) were filled: they become a frame of
+    /// `channel`, or, if there are none, with `fin` the end of its stream. False if the channel cannot be sent on, or
+    /// if the output has to be written first.
+    pub fn payload<L: Leg>(&mut self, leg: &mut L, channel: Channel, fin: bool, count: usize) -> bool {
+        let start = self.end;
+        if self.segments.len() >= S || start < self.floor() + leg.header_max(count) {
+            return false;
+        }
+        self.received(count);
+        self.start = self.end;
+        self.frame(leg, channel, fin, start..self.end)
+    }
+
     /// Takes `count` bytes off the input and returns where they began in the buffer.
     #[inline]
-    pub(crate) fn consume(&mut self, count: usize) -> usize {
+    pub fn consume(&mut self, count: usize) -> usize {
         let at = self.start;
         self.start = (self.start + count).min(self.end);
         at
@@ -221,25 +245,6 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, const S: usize> Lane<B, S> {
             payload = at..at + len;
         }
         self.frame(leg, channel, false, payload)
-    }
-
-    /// Puts a payload of its own into an empty lane's output, for messages that the engine itself makes.
-    /// `fill` writes the payload and returns its length; nothing is sent if that is 0.
-    pub(crate) fn compose<L: Leg>(
-        &mut self,
-        leg: &mut L,
-        channel: Channel,
-        fill: impl FnOnce(&mut [u8]) -> usize,
-    ) -> bool {
-        if self.has_output() || self.has_input() {
-            return false;
-        }
-        self.settle();
-        let Some(room) = self.buffer.as_mut().get_mut(HEADROOM..) else { return false };
-        let len = fill(room).min(room.len());
-        self.start = HEADROOM + len;
-        self.end = self.start;
-        len > 0 && self.frame(leg, channel, false, HEADROOM..HEADROOM + len)
     }
 
     fn frame<L: Leg>(&mut self, leg: &mut L, channel: Channel, fin: bool, payload: Range<usize>) -> bool {

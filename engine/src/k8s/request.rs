@@ -15,9 +15,9 @@
 //! dropped may be a part of the command.
 
 use super::channel::StreamSet;
-use super::percent;
 use super::writer::Writer;
 use crate::Full;
+use crate::http::target::{self, Query};
 use core::fmt;
 
 /// A request target of exec, attach or port-forward, read in place.
@@ -81,7 +81,7 @@ impl<'a> Target<'a> {
             return Err(RequestError::Malformed { at });
         }
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let bad_query = query.find(';').into_iter().chain(percent::bad_escape(query)).min();
+        let bad_query = query.find(';').into_iter().chain(target::bad_escape(query)).min();
         if let Some(at) = bad_query {
             return Err(RequestError::Malformed { at: path.len() + 1 + at });
         }
@@ -176,7 +176,7 @@ impl<'a> Target<'a> {
     }
 
     fn flag(&self, name: &'static str) -> bool {
-        let Some(value) = self.value(name).map(percent::decode) else { return false };
+        let Some(value) = self.value(name).map(target::decode) else { return false };
         match self.server {
             Server::Api => {
                 let is_false = value.clone().map(|byte| byte.to_ascii_lowercase()).eq(*b"false");
@@ -199,7 +199,7 @@ impl<'a> Target<'a> {
             Server::Api => "ports",
             Server::Kubelet | Server::Cri => "port",
         };
-        let mut list = self.values(name).flat_map(|value| percent::decode(value).chain([b',']));
+        let mut list = self.values(name).flat_map(|value| target::decode(value).chain([b',']));
         core::iter::from_fn(move || {
             let mut byte = list.next()?;
             let mut port = Some(0_u16);
@@ -274,11 +274,8 @@ impl<'a> Target<'a> {
 
     /// All values of a parameter, still encoded.
     fn values(&self, name: &'static str) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
-        self.query
-            .split('&')
-            .filter(|pair| !pair.is_empty())
-            .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-            .filter(move |(key, _)| percent::decode(key).eq(name.bytes()))
+        Query::new(self.query)
+            .filter(move |(key, _)| target::decode(key).eq(name.bytes()))
             .map(|(_, value)| value)
     }
 }
@@ -311,7 +308,7 @@ impl<'a> Argument<'a> {
 
     /// The bytes it means: any, not only UTF-8.
     pub fn bytes(self) -> impl Iterator<Item = u8> + Clone + 'a {
-        percent::decode(self.0)
+        target::decode(self.0)
     }
 
     /// Writes the bytes it means, and returns how many. They are never more than [`raw`](Self::raw) has.
@@ -347,7 +344,7 @@ impl Pod<'_> {
         let mut writer = self.begin(Verb::Exec, out)?;
         for argument in command {
             writer.parameter("command", "")?;
-            percent::encode(argument.as_ref(), &mut writer.writer)?;
+            target::encode(argument.as_ref()).try_for_each(|byte| writer.writer.bytes(&[byte]))?;
         }
         self.end(streams, writer)
     }
@@ -436,7 +433,7 @@ impl<'a> TargetWriter<'a> {
 fn check_name(parameter: &'static str, name: &str) -> Result<(), RequestError> {
     const LONGEST: usize = 253;
     let one_segment = !matches!(name, "" | "." | "..") && name.len() <= LONGEST;
-    if one_segment && name.bytes().all(percent::is_unreserved) {
+    if one_segment && name.bytes().all(target::is_unreserved) {
         Ok(())
     } else {
         Err(RequestError::InvalidName { parameter })

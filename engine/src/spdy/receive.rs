@@ -1,6 +1,6 @@
-use core::fmt;
-use core::ops::Range;
+use core::ops::{DerefMut, Range};
 
+use super::error::{ConnectionError, FrameError};
 use super::frame::{self, FrameHeader, GoawayStatus, RstStatus, StreamId};
 use super::header_block::{HeaderBlock, HeaderBlockError, HeaderRules};
 use crate::{Limits, Role, Step};
@@ -153,7 +153,7 @@ impl<B: HeaderBlocks> Receiver<B> {
                         let Some(stream) = StreamId::new(stream) else {
                             return self.fail(FrameError::StreamId { id: stream });
                         };
-                        self.next = self.next.wrapping_add(frame::DATA_HEADER as u64 + u64::from(length));
+                        self.count(length);
                         Ok(self.data(stream, fin, length, frame::DATA_HEADER, payload.len()))
                     }
                     FrameHeader::Control { kind, flags, length } => {
@@ -175,14 +175,13 @@ impl<B: HeaderBlocks> Receiver<B> {
         }
     }
 
-    /// The headers of the last `SynStream`, `SynReply` or `Headers` event, until the next call of
-    /// [`receive`](Self::receive). None if the blocks are skipped.
+    /// The headers of the `SynStream`, `SynReply` or `Headers` event that [`receive`](Self::receive) has
+    /// just returned; empty if the blocks are skipped.
     pub fn headers(&self) -> HeaderBlock<'_> {
         self.blocks.headers()
     }
 
-    /// The reader of header blocks, for example to give an `Option<&mut Inflate>` back to its pool when
-    /// no more streams may be opened: from `None` on, blocks are skipped.
+    /// The reader of header blocks, for example to take it out of a [`LentBlocks`].
     pub const fn blocks_mut(&mut self) -> &mut B {
         &mut self.blocks
     }
@@ -222,7 +221,7 @@ impl<B: HeaderBlocks> Receiver<B> {
             Err(error) => self.fail(error),
             Ok(None) => Ok(Step::NEED_MORE),
             Ok(Some(Control::Skip { taken })) => {
-                self.begin(length);
+                self.count(length);
                 self.skip(
                     length - taken,
                     frame::DATA_HEADER + taken as usize,
@@ -230,11 +229,11 @@ impl<B: HeaderBlocks> Receiver<B> {
                 )
             }
             Ok(Some(Control::Event(event))) => {
-                self.begin(length);
+                self.count(length);
                 Ok(Step::event(frame::DATA_HEADER + length as usize, event))
             }
             Ok(Some(Control::Block { opener, taken })) => {
-                self.begin(length);
+                self.count(length);
                 self.blocks.begin();
                 let block = payload.get(taken as usize..).unwrap_or_default();
                 self.block(opener, length - taken, frame::DATA_HEADER + taken as usize, block)
@@ -242,7 +241,9 @@ impl<B: HeaderBlocks> Receiver<B> {
         }
     }
 
-    fn begin(&mut self, length: u32) {
+    /// The frame at `next` is accepted.
+    #[inline]
+    fn count(&mut self, length: u32) {
         self.next = self.next.wrapping_add(frame::DATA_HEADER as u64 + u64::from(length));
     }
 
@@ -387,7 +388,7 @@ impl<B: HeaderBlocks> Receiver<B> {
         Err(error)
     }
 
-    /// An error behind the frame's header, which [`begin`](Self::begin) has counted already.
+    /// An error behind the frame's header, which [`count`](Self::count) has passed already.
     #[cold]
     fn fail_block(
         &mut self,
@@ -436,9 +437,8 @@ fn words<const N: usize>(payload: &[u8]) -> Option<[u32; N]> {
 
 /// Reads the header blocks of one direction, or does not.
 ///
-/// Implemented by [`Inflate`](super::Inflate), by [`SkipBlocks`], by `&mut B` for a reader that is borrowed
-/// from a pool, and by `Option<B>`, which skips blocks if it is `None`. A reader that skipped a block can
-/// never read again: the blocks of a direction are one compressed stream.
+/// Implemented by [`Inflate`](super::Inflate), [`SkipBlocks`] and [`LentBlocks`]. A reader that missed a block
+/// can never read again, because the blocks of a direction are one compressed stream.
 pub trait HeaderBlocks {
     /// A frame with a header block begins.
     fn begin(&mut self);
@@ -471,135 +471,30 @@ impl HeaderBlocks for SkipBlocks {
     }
 }
 
-impl<B: HeaderBlocks> HeaderBlocks for &mut B {
+/// Reads header blocks with a reader that is borrowed from a pool or boxed, for as long as it is there:
+/// from `None` on, blocks are skipped. For SPDY servers, which need no reader once all streams are open.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LentBlocks<P>(pub Option<P>);
+
+impl<P: DerefMut<Target: HeaderBlocks>> HeaderBlocks for LentBlocks<P> {
     fn begin(&mut self) {
-        (**self).begin();
-    }
-
-    fn feed(&mut self, compressed: &[u8]) -> Result<(), HeaderBlockError> {
-        (**self).feed(compressed)
-    }
-
-    fn end(&mut self, rules: HeaderRules) -> Result<(), HeaderBlockError> {
-        (**self).end(rules)
-    }
-
-    fn headers(&self) -> HeaderBlock<'_> {
-        (**self).headers()
-    }
-}
-
-impl<B: HeaderBlocks> HeaderBlocks for Option<B> {
-    fn begin(&mut self) {
-        if let Some(blocks) = self {
+        if let Some(blocks) = self.0.as_deref_mut() {
             blocks.begin();
         }
     }
 
     fn feed(&mut self, compressed: &[u8]) -> Result<(), HeaderBlockError> {
-        self.as_mut().map_or(Ok(()), |blocks| blocks.feed(compressed))
+        self.0.as_deref_mut().map_or(Ok(()), |blocks| blocks.feed(compressed))
     }
 
     fn end(&mut self, rules: HeaderRules) -> Result<(), HeaderBlockError> {
-        self.as_mut().map_or(Ok(()), |blocks| blocks.end(rules))
+        self.0.as_deref_mut().map_or(Ok(()), |blocks| blocks.end(rules))
     }
 
     fn headers(&self) -> HeaderBlock<'_> {
-        self.as_ref().map_or_else(HeaderBlock::default, HeaderBlocks::headers)
+        self.0.as_deref().map_or_else(HeaderBlock::default, HeaderBlocks::headers)
     }
 }
-
-/// A peer broke the protocol or a limit, and no frame behind this one can be read.
-///
-/// Upstream then closes TCP without a word; the answer of the draft is a GOAWAY.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ConnectionError {
-    /// Offset in the connection, from 0, of the frame that was wrong.
-    pub frame: u64,
-    /// What was wrong with it.
-    pub error: FrameError,
-}
-
-impl ConnectionError {
-    /// The status of the GOAWAY that answers it.
-    pub const fn goaway_status(&self) -> GoawayStatus {
-        GoawayStatus::PROTOCOL_ERROR
-    }
-}
-
-impl fmt::Display for ConnectionError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SPDY frame at byte {}: {}", self.frame, self.error)
-    }
-}
-
-impl core::error::Error for ConnectionError {}
-
-/// What is wrong with a received frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FrameError {
-    /// Stream id 0, or one with more than 31 bits (for which upstream has no use either).
-    StreamId {
-        /// The stream id field.
-        id: u32,
-    },
-    /// A control frame of no known type: upstream cannot skip it either.
-    UnknownType {
-        /// The type field.
-        kind: u16,
-    },
-    /// A control frame whose length is not that of its type.
-    Length {
-        /// The type field.
-        kind: u16,
-        /// The length field.
-        length: u32,
-    },
-    /// A control frame with flags although its type has none.
-    Flags {
-        /// The type field.
-        kind: u16,
-        /// The flags field.
-        flags: u8,
-    },
-    /// An `RST_STREAM` without a status.
-    RstStatusZero {
-        /// Which stream.
-        stream: StreamId,
-    },
-    /// A PING without an id.
-    PingIdZero,
-    /// A SETTINGS frame that announces more entries than it has room for.
-    SettingsCount {
-        /// Announced entries.
-        count: u32,
-        /// The length field.
-        length: u32,
-    },
-    /// A frame whose header block cannot be read.
-    HeaderBlock(HeaderBlockError),
-}
-
-impl fmt::Display for FrameError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::StreamId { id } => write!(f, "{id} is no stream id"),
-            Self::UnknownType { kind } => write!(f, "unknown control frame type {kind}"),
-            Self::Length { kind, length } => {
-                write!(f, "length {length} is wrong for control frame type {kind}")
-            }
-            Self::Flags { kind, flags } => write!(f, "control frame type {kind} has no flags {flags:#04x}"),
-            Self::RstStatusZero { stream } => write!(f, "RST_STREAM of stream {stream} with status 0"),
-            Self::PingIdZero => f.write_str("PING with id 0"),
-            Self::SettingsCount { count, length } => {
-                write!(f, "SETTINGS announces {count} entries in {length} bytes")
-            }
-            Self::HeaderBlock(error) => write!(f, "header block: {error}"),
-        }
-    }
-}
-
-impl core::error::Error for FrameError {}
 
 #[cfg(test)]
 mod tests;

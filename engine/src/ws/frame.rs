@@ -6,13 +6,13 @@ pub const CONTROL_PAYLOAD_BYTES: usize = 125;
 /// Most bytes of a whole control frame: 2 of header, 4 of mask key, 125 of payload.
 pub const CONTROL_FRAME_BYTES: usize = 2 + 4 + CONTROL_PAYLOAD_BYTES;
 
-const FIN: u8 = 0x80;
+pub(super) const FIN: u8 = 0x80;
 const RSV: u8 = 0x70;
 const OPCODE: u8 = 0x0f;
-const MASK: u8 = 0x80;
+pub(super) const MASK: u8 = 0x80;
 const LEN: u8 = 0x7f;
 /// Value of the 7-bit length that says that 16 bits of length follow.
-const LEN_16: u8 = 126;
+pub(super) const LEN_16: u8 = 126;
 /// Value of the 7-bit length that says that 64 bits of length follow.
 const LEN_64: u8 = 127;
 

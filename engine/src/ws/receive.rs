@@ -1,6 +1,8 @@
-use super::{CloseCode, FrameHeader, InvalidUtf8, Opcode, ProtocolError, Utf8Validator, close, mask};
+use super::frame::{FIN, LEN_16, MASK};
+use super::{CloseCode, FrameHeader, Opcode, ProtocolError, Utf8Validator, close, mask};
 use crate::{Limits, Role, Step};
-use core::ops::Range;
+use core::mem;
+use core::ops::{ControlFlow, Range};
 
 /// What a [`Receiver`] found. Ranges are indices into the slice given to [`Receiver::receive`], where
 /// the bytes now lie unmasked.
@@ -55,8 +57,6 @@ pub struct Receiver {
     role: Role,
     /// False if text may be anything.
     check_utf8: bool,
-    /// What the current message is, if one was begun and has not ended.
-    message: Option<Opcode>,
     /// No piece of the message was reported yet.
     first: bool,
     /// The current frame is the last of its message.
@@ -65,7 +65,10 @@ pub struct Receiver {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    Open,
+    /// Between messages.
+    Idle,
+    /// Such a message was begun and has not ended.
+    Message(Opcode),
     /// A Close frame was received.
     Closed,
     Failed(ProtocolError),
@@ -78,12 +81,11 @@ impl Receiver {
         Self {
             remaining: 0,
             max_len: limits.ws_frame_bytes,
-            phase: Phase::Open,
+            phase: Phase::Idle,
             key: [0; 4],
             utf8: Utf8Validator::new(),
             role,
             check_utf8: true,
-            message: None,
             first: false,
             fin: false,
         }
@@ -114,46 +116,88 @@ impl Receiver {
     /// reported before the error were valid.
     #[inline]
     pub fn receive(&mut self, input: &mut [u8]) -> Result<Step<Event>, ProtocolError> {
-        match self.phase {
-            Phase::Open => {}
-            Phase::Closed => return Ok(Step::skip(input.len())),
-            Phase::Failed(error) => return Err(error),
+        if self.phase == Phase::Idle
+            && let Some(step) = self.short_message(input)
+        {
+            return Ok(step);
         }
-        let result = if self.remaining == 0 { self.frame(input) } else { self.payload(input, 0) };
-        if let Err(error) = result {
-            self.phase = Phase::Failed(error);
-        }
-        result
+        let start = if self.remaining == 0 {
+            match self.frame(input).map_err(|error| self.fail(error))? {
+                ControlFlow::Continue(start) => start,
+                ControlFlow::Break(step) => return Ok(step),
+            }
+        } else {
+            0
+        };
+        self.payload(input, start)
     }
 
-    /// At the beginning of a frame.
+    /// Takes a message that is one frame of at most 125 bytes, if all of it is there and nothing is
+    /// wrong with it. Most frames of a terminal are such. Leaves everything else to the slower way.
     #[inline]
-    fn frame(&mut self, input: &mut [u8]) -> Result<Step<Event>, ProtocolError> {
-        let Some((header, size)) = FrameHeader::parse(input)? else { return Ok(Step::NEED_MORE) };
-        match (self.role, header.mask) {
+    fn short_message(&self, input: &mut [u8]) -> Option<Step<Event>> {
+        let (&mut [first, second], rest) = input.split_first_chunk_mut()?;
+        let opcode = match Opcode::from_wire(first ^ FIN)? {
+            Opcode::Binary => Opcode::Binary,
+            Opcode::Text if !self.check_utf8 => Opcode::Text,
+            _ => return None,
+        };
+        let masked = self.role == Role::Server;
+        // A mask bit that is not as it should be makes this too long.
+        let len = second ^ if masked { MASK } else { 0 };
+        if len >= LEN_16 || u64::from(len) > self.max_len {
+            return None;
+        }
+        let len = usize::from(len);
+        let start = if masked {
+            let (&mut key, rest) = rest.split_first_chunk_mut()?;
+            mask(key, 0, rest.get_mut(..len)?);
+            6
+        } else {
+            rest.get(..len)?;
+            2
+        };
+        let end = start + len;
+        Some(Step::event(end, Event::Data { opcode, range: start..end, first: true, last: true }))
+    }
+
+    /// At the beginning of a frame: goes on with the payload of a data frame at the index it answers,
+    /// or has done all that can be done.
+    #[inline]
+    fn frame(&mut self, input: &mut [u8]) -> Result<ControlFlow<Step<Event>, usize>, ProtocolError> {
+        let message = match self.phase {
+            Phase::Idle => None,
+            Phase::Message(opcode) => Some(opcode),
+            Phase::Closed => return Ok(ControlFlow::Break(Step::skip(input.len()))),
+            Phase::Failed(error) => return Err(error),
+        };
+        let Some((FrameHeader { fin, opcode, mask, len }, size)) = FrameHeader::parse(input)? else {
+            return Ok(ControlFlow::Break(Step::NEED_MORE));
+        };
+        match (self.role, mask) {
             (Role::Server, None) => return Err(ProtocolError::Unmasked),
             (Role::Client, Some(_)) => return Err(ProtocolError::Masked),
             _ => {}
         }
-        if header.len > self.max_len {
-            return Err(ProtocolError::FrameTooLarge(header.len));
+        if len > self.max_len {
+            return Err(ProtocolError::FrameTooLarge(len));
         }
-        if header.opcode.is_control() {
-            return self.control(header, size, input);
-        }
-        match (header.opcode, self.message) {
-            (Opcode::Continuation, None) => return Err(ProtocolError::UnexpectedContinuation),
-            (Opcode::Continuation, Some(_)) => {}
-            (opcode, None) => {
-                self.message = Some(opcode);
+        let key = mask.unwrap_or_default();
+        match (opcode, message) {
+            (Opcode::Text | Opcode::Binary, None) => {
+                self.phase = Phase::Message(opcode);
                 self.first = true;
             }
-            (opcode, Some(_)) => return Err(ProtocolError::UnfinishedMessage(opcode)),
+            (Opcode::Text | Opcode::Binary, Some(_)) => return Err(ProtocolError::UnfinishedMessage(opcode)),
+            (Opcode::Continuation, Some(_)) => {}
+            (Opcode::Continuation, None) => return Err(ProtocolError::UnexpectedContinuation),
+            // A control frame is no longer than 125 bytes.
+            _ => return self.control(opcode, key, size, len as usize, input).map(ControlFlow::Break),
         }
-        self.fin = header.fin;
-        self.key = header.mask.unwrap_or_default();
-        self.remaining = header.len;
-        self.payload(input, size)
+        self.fin = fin;
+        self.key = key;
+        self.remaining = len;
+        Ok(ControlFlow::Continue(size))
     }
 
     /// Takes what is there of a data frame's payload, which begins at `start`.
@@ -163,43 +207,46 @@ impl Receiver {
         // At most `arrived.len()`, so it fits.
         let taken = self.remaining.min(arrived.len() as u64) as usize;
         let piece = arrived.get_mut(..taken).unwrap_or_default();
-        let last = self.fin && taken as u64 == self.remaining;
+        self.remaining -= taken as u64;
+        let last = self.fin && self.remaining == 0;
         if taken == 0 && !last {
             return Ok(Step::skip(start));
         }
-        self.remaining -= taken as u64;
         if self.role == Role::Server {
             mask(self.key, 0, piece);
             self.key = mask::rotate(self.key, taken);
         }
-        let opcode = self.message.unwrap_or(Opcode::Binary);
+        let opcode = if let Phase::Message(opcode) = self.phase { opcode } else { Opcode::Binary };
         if opcode == Opcode::Text && self.check_utf8 {
-            self.check_text(piece, last)?;
+            self.text(piece, last)?;
         }
-        let first = core::mem::take(&mut self.first);
+        let first = mem::take(&mut self.first);
         if last {
-            self.message = None;
+            self.phase = Phase::Idle;
         }
         let end = start + taken;
         Ok(Step::event(end, Event::Data { opcode, range: start..end, first, last }))
     }
 
-    fn check_text(&mut self, piece: &[u8], last: bool) -> Result<(), InvalidUtf8> {
-        self.utf8.feed(piece)?;
-        if last { self.utf8.finish() } else { Ok(()) }
+    /// Checks a piece of a text message.
+    fn text(&mut self, piece: &[u8], last: bool) -> Result<(), ProtocolError> {
+        let result = self.utf8.feed(piece).and_then(|()| if last { self.utf8.finish() } else { Ok(()) });
+        result.map_err(|error| self.fail(error.into()))
     }
 
     /// Takes a control frame if all of it is there.
     fn control(
         &mut self,
-        header: FrameHeader,
+        opcode: Opcode,
+        key: [u8; 4],
         start: usize,
+        len: usize,
         input: &mut [u8],
     ) -> Result<Step<Event>, ProtocolError> {
-        let end = start + header.len as usize;
+        let end = start + len;
         let Some(payload) = input.get_mut(start..end) else { return Ok(Step::NEED_MORE) };
-        mask(header.mask.unwrap_or_default(), 0, payload);
-        let event = match header.opcode {
+        mask(key, 0, payload);
+        let event = match opcode {
             Opcode::Ping => Event::Ping { range: start..end },
             Opcode::Pong => Event::Pong { range: start..end },
             _ => {
@@ -210,6 +257,14 @@ impl Receiver {
             }
         };
         Ok(Step::event(end, event))
+    }
+
+    #[cold]
+    fn fail(&mut self, error: ProtocolError) -> ProtocolError {
+        self.phase = Phase::Failed(error);
+        // The phase is looked at between frames.
+        self.remaining = 0;
+        error
     }
 }
 

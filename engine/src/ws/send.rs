@@ -32,9 +32,10 @@ impl<const N: usize> Sender<N> {
         FrameHeader { fin, opcode, mask, len }
     }
 
-    /// Queues the answer to a ping; nothing if a Close was queued before. [`Full`] if
-    /// [`can_answer`](Self::can_answer) would be false and the frame is too long for what room there is, and if
-    /// the payload has more than 125 bytes.
+    /// Queues the answer to a ping; does nothing if a Close was queued before.
+    ///
+    /// Fails if the frame would not leave room for a Close, which cannot be if
+    /// [`can_answer`](Self::can_answer), and if the payload has more than 125 bytes.
     pub fn pong(&mut self, payload: &[u8], mask_key: [u8; 4]) -> Result<(), Full> {
         self.ping_or_pong(Opcode::Pong, payload, mask_key)
     }
@@ -101,17 +102,19 @@ impl<const N: usize> Sender<N> {
         if len > CONTROL_PAYLOAD_BYTES {
             return Err(Full);
         }
-        let mut header_bytes = [0; FrameHeader::MAX];
         let header = self.data_header(opcode, true, len as u64, mask_key);
-        let size = header.write(&mut header_bytes);
-
+        let mut header_bytes = [0; FrameHeader::MAX];
+        let header_bytes = {
+            let size = header.write(&mut header_bytes);
+            header_bytes.get(..size).ok_or(Full)?
+        };
         let mut frame = [0; CONTROL_FRAME_BYTES];
-        let frame = frame.get_mut(..size + len).ok_or(Full)?;
-        let (front, payload) = frame.split_at_mut_checked(size).ok_or(Full)?;
-        front.copy_from_slice(header_bytes.get(..size).ok_or(Full)?);
+        let frame = frame.get_mut(..header_bytes.len() + len).ok_or(Full)?;
+        let (front, payload) = frame.split_at_mut_checked(header_bytes.len()).ok_or(Full)?;
+        front.copy_from_slice(header_bytes);
         let (first, second) = payload.split_at_mut_checked(head.len()).ok_or(Full)?;
         first.copy_from_slice(head);
-        second.copy_from_slice(tail);
+        second.get_mut(..tail.len()).ok_or(Full)?.copy_from_slice(tail);
         if let Some(key) = header.mask {
             mask(key, 0, payload);
         }

@@ -43,7 +43,10 @@ pub(super) fn groups() -> Value {
 }
 
 pub(super) fn resources() -> Value {
-    let upgrade = |name: &str, kind: &str| json!({"name": name, "singularName": "", "namespaced": true, "kind": kind, "verbs": ["create", "get"]});
+    let upgrade = |name: &str, kind: &str| {
+        let verbs = ["create", "get"];
+        json!({"name": name, "singularName": "", "namespaced": true, "kind": kind, "verbs": verbs})
+    };
     json!({
         "kind": "APIResourceList",
         "groupVersion": "v1",
@@ -114,7 +117,12 @@ pub(super) fn pod(pod: &Pod) -> Value {
             "resourceVersion": "1",
             "creationTimestamp": started,
         },
-        "spec": {"containers": [container], "restartPolicy": "Never", "nodeName": "strait", "hostNetwork": true},
+        "spec": {
+            "containers": [container],
+            "restartPolicy": "Never",
+            "nodeName": "strait",
+            "hostNetwork": true,
+        },
         "status": {
             "phase": "Running",
             "conditions": [

@@ -135,7 +135,8 @@ fn on_terminal(command: &Command, child: Child, id: Pid, terminal: Terminal) -> 
     let stdout = if command.stdout {
         Some(output)
     } else {
-        // Unread, the terminal would fill and block the process. This ends with the last user of the terminal.
+        // Unread, the terminal would fill and block the process. This ends with the last user of the
+        // terminal.
         tokio::spawn(async move { tokio::io::copy(&mut output, &mut tokio::io::sink()).await });
         None
     };
@@ -161,16 +162,18 @@ fn prepare(builder: &mut tokio::process::Command, tty: bool) {
         close_inherited_on_exec();
         Ok(())
     };
-    // SAFETY: the closure makes system calls only, all async-signal-safe; it takes no lock and does not allocate.
+    // SAFETY: the closure makes system calls only, all async-signal-safe; it takes no lock and does not
+    // allocate.
     unsafe { builder.pre_exec(in_child) };
 }
 
-/// Started by `nohup` or as a shell's background job, this program ignores SIGHUP or SIGINT, and ignored signals
-/// survive an exec: Ctrl-C would do nothing.
+/// Started by `nohup` or as a shell's background job, this program ignores SIGHUP or SIGINT, and ignored
+/// signals survive an exec: Ctrl-C would do nothing.
 #[expect(unsafe_code, reason = "signal(2) may install a handler, so every call of it is unsafe")]
 fn default_signals() {
     for signal in 1..=libc::SIGRTMAX() {
-        // SAFETY: SIG_DFL is not a handler. Refused for SIGKILL, SIGSTOP and the C library's own signals, which is fine.
+        // SAFETY: SIG_DFL is not a handler. Refused for SIGKILL, SIGSTOP and the C library's own signals,
+        // which is fine.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
 }
@@ -179,7 +182,8 @@ fn default_signals() {
 #[expect(unsafe_code, reason = "the call that closes a range of descriptors is unsafe by nature")]
 fn close_inherited_on_exec() {
     let first: libc::c_uint = 3;
-    // SAFETY: marks descriptors of this child only, and closes none: the exec does. The system call and not the C
-    // library's wrapper, which old C libraries lack. Linux before 5.11 refuses it, and the descriptors stay.
+    // SAFETY: marks descriptors of this child only, and closes none: the exec does. The system call and not
+    // the C library's wrapper, which old C libraries lack. Linux before 5.11 refuses it, and the descriptors
+    // stay.
     unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
 }

@@ -10,10 +10,10 @@ use super::terminal::{Keyboard, Terminal};
 
 /// Where the session writes the process's standard input.
 ///
-/// Shutting it down is the half-close: a pipe is closed. A terminal cannot be half-closed, so the end-of-file character
-/// (Ctrl-D) is typed: a shell or a program that reads lines sees the end of its input, and the output goes on. A program that
-/// has the terminal in raw mode gets the character and does what it does with it. (containerd ends the output instead.)
-/// Dropping it closes a pipe, too, but types nothing.
+/// Shutting it down is the half-close: a pipe is closed. A terminal cannot be half-closed, so the end-of-file
+/// character (Ctrl-D) is typed: a shell or a program that reads lines sees the end of its input, and the
+/// output goes on. A program that has the terminal in raw mode gets the character and does what it does with
+/// it. (containerd ends the output instead.) Dropping it closes a pipe, too, but types nothing.
 #[derive(Debug)]
 pub struct Input(Far);
 
@@ -57,8 +57,8 @@ impl AsyncWrite for Input {
     }
 }
 
-/// Where the session reads the process's standard output or standard error. Ends (reads 0 bytes) when no process holds the
-/// other side any more.
+/// Where the session reads the process's standard output or standard error. Ends (reads 0 bytes) when no
+/// process holds the other side any more.
 #[derive(Debug)]
 pub struct Output(Near);
 

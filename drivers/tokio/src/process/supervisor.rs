@@ -42,8 +42,8 @@ impl From<ExitStatus> for Exit {
     }
 }
 
-/// Starts the task that outlives the session: it tells `exit` how the process ended, and kills the process group when the
-/// other side of `terminate` is gone. `leader` is the child, and names its group.
+/// Starts the task that outlives the session: it tells `exit` how the process ended, and kills the process
+/// group when the other side of `terminate` is gone. `leader` is the child, and names its group.
 pub(super) fn start(
     child: Child,
     leader: Pid,
@@ -56,7 +56,8 @@ pub(super) fn start(
 }
 
 struct Supervisor {
-    /// Before `child`: should the runtime drop the task, the group must be killed while the leader is not yet reaped.
+    /// Before `child`: should the runtime drop the task, the group must be killed while the leader is not yet
+    /// reaped.
     group: Group,
     child: Child,
     tty: bool,
@@ -72,8 +73,8 @@ impl Supervisor {
         }
     }
 
-    /// From SIGTERM to SIGKILL the leader, should it have exited, stays a zombie: its id names the group, and once it is
-    /// reaped and the group is empty the system may give that id to a stranger.
+    /// From SIGTERM to SIGKILL the leader, should it have exited, stays a zombie: its id names the group, and
+    /// once it is reaped and the group is empty the system may give that id to a stranger.
     async fn kill(&mut self) {
         let deadline = Instant::now() + GRACE;
         self.group.ask_to_end(self.tty);

@@ -1,5 +1,5 @@
-//! Pseudoterminals. Not from a crate: pty-process marks the manager side close-on-exec only after opening it, so a process
-//! started by another thread in between would hold this session's terminal open.
+//! Pseudoterminals. Not from a crate: pty-process marks the manager side close-on-exec only after opening it,
+//! so a process started by another thread in between would hold this session's terminal open.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -73,7 +73,8 @@ impl Terminal {
 
 #[expect(unsafe_code, reason = "tokio's only call that is not deprecated")]
 fn register(manager: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: an `OwnedFd` is one open descriptor all its life, and nobody here takes it out or duplicates another over it.
+    // SAFETY: an `OwnedFd` is one open descriptor all its life, and nobody here takes it out or duplicates
+    // another over it.
     Ok(unsafe { AsyncFd::register(manager) }?)
 }
 
@@ -101,8 +102,8 @@ impl Keyboard {
         Poll::Ready(Ok(length))
     }
 
-    /// Types the end of file: once at the start of a line; twice behind an unfinished one, because there the first only
-    /// hands the line to the reader.
+    /// Types the end of file: once at the start of a line; twice behind an unfinished one, because there the
+    /// first only hands the line to the reader.
     pub(super) fn poll_type_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.line_begun {
             ready!(self.poll_type(cx, &[VEOF]))?;

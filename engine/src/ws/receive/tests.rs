@@ -247,6 +247,11 @@ fn a_frame_may_be_as_large_as_the_limit() {
     let error = receiver.receive(&mut [0x82, 126, 1, 45]).unwrap_err();
     assert_eq!(error, ProtocolError::FrameTooLarge(301));
     assert_eq!(error.close_code(), CloseCode::TOO_BIG);
+
+    let short = Limits { ws_frame_bytes: 2, ..Limits::HOST };
+    let mut receiver = Receiver::new(Role::Client, &short);
+    assert_eq!(receiver.receive(&mut [0x82, 2, 1, 2]).unwrap().consumed, 4);
+    assert_eq!(receiver.receive(&mut [0x82, 3, 1, 2, 3]), Err(ProtocolError::FrameTooLarge(3)));
 }
 
 #[test]
@@ -309,9 +314,13 @@ fn text_must_not_end_inside_a_character() {
 fn binary_messages_and_unchecked_text_may_be_anything() {
     let bytes = b"\xff\x00\xfe";
     assert_eq!(server(&[(true, Binary, bytes)]), Ok(Vec::from([message(Binary, bytes)])));
-    let mut reader = Reader::with(Receiver::new(Role::Server, &Limits::HOST).without_utf8_check());
-    reader.read(&frame(Role::Server, true, Text, bytes)).unwrap();
-    assert_eq!(reader.seen, [message(Text, bytes)]);
+    let wire = frame(Role::Server, true, Text, bytes);
+    for cut in 0..=wire.len() {
+        let mut reader = Reader::with(Receiver::new(Role::Server, &Limits::HOST).without_utf8_check());
+        reader.read(&wire[..cut]).unwrap();
+        reader.read(&wire[cut..]).unwrap();
+        assert_eq!(reader.seen, [message(Text, bytes)], "cut at {cut}");
+    }
 }
 
 #[test]
@@ -385,7 +394,7 @@ fn play(to: Role, messages: &[Message]) -> (Vec<u8>, Vec<Seen>) {
         let count = message.frames.len();
         for (index, (controls, payload)) in message.frames.iter().enumerate() {
             if !controls.is_empty() && !pending.is_empty() {
-                seen.push(piece(core::mem::take(&mut pending), first, false));
+                seen.push(piece(mem::take(&mut pending), first, false));
                 first = false;
             }
             for (ping, bytes) in controls {

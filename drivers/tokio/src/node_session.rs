@@ -1,0 +1,449 @@
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use strait::Limits;
+use strait::bridge::Lane;
+use strait::k8s::{Channel, StreamSet, Subprotocol, status};
+use strait::leg::{Close, Event, Leg, LegError, SpdyLeg};
+use strait::spdy::{Inflate, LentBlocks, RstStatus};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use crate::pool::{Pool, Pooled};
+use crate::process::{Command, Exit, Output, Process};
+
+/// Most payload bytes in one DATA frame (`spdy31.md` section 8).
+const PAYLOAD: usize = 32 * 1024;
+
+/// Bytes of stdin that wait for a process which does not read. When they are more, nothing is received
+/// until it reads: the connection's only back-pressure is TCP's.
+const BACKLOG: usize = 256 * 1024;
+
+/// Slices of one vectored write.
+const SLICES: usize = 8;
+
+/// Serves one exec session over SPDY: one socket, one process, one task.
+pub(crate) struct NodeSession<T> {
+    io: T,
+    leg: SpdyLeg<LentBlocks<Box<Inflate>>>,
+    input: Lane<Pooled>,
+    output: Lane<Pooled>,
+    command: Command,
+    process: Option<Process>,
+    phase: Phase,
+    /// Input that the process has not taken yet.
+    backlog: VecDeque<u8>,
+    stdin_ended: bool,
+    stdout_ended: bool,
+    stderr_ended: bool,
+    exit: Option<Exit>,
+    /// A part of the leg's pending bytes is written: the rest comes next.
+    begun: bool,
+    peer_ended: bool,
+    timer: Pin<Box<Sleep>>,
+    creation: Duration,
+    close: Duration,
+    stop: Pin<Box<WaitForCancellationFutureOwned>>,
+    stopped: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The client opens its streams.
+    Opening,
+    /// The process runs, or its output is not all sent.
+    Running,
+    /// The status is sent: the client has until the timer to take it and close.
+    Closing(End),
+    /// Our GOAWAY is queued.
+    GoingAway(End),
+}
+
+/// How a session of the node ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The process ended so, and its status was sent.
+    Exited(Exit),
+    /// No process could be started.
+    NotStarted,
+    /// The client closed the connection while the process ran.
+    ClientGone,
+    /// The client did not open its streams in time.
+    StreamCreationTimeout,
+    /// The client broke the protocol.
+    Broken(LegError),
+    /// The node stopped.
+    Stopped,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited(exit) => write!(f, "exit code {}", exit.code()),
+            Self::NotStarted => f.write_str("not started"),
+            Self::ClientGone => f.write_str("client gone"),
+            Self::StreamCreationTimeout => f.write_str("streams were not opened in time"),
+            Self::Broken(error) => write!(f, "{error}"),
+            Self::Stopped => f.write_str("stopped"),
+        }
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> NodeSession<T> {
+    pub(crate) fn new(
+        io: T,
+        behind: &[u8],
+        command: Command,
+        protocol: Subprotocol,
+        limits: &Limits,
+        pool: &Pool,
+        stop: CancellationToken,
+    ) -> Self {
+        let streams = StreamSet {
+            stdin: command.stdin,
+            stdout: command.stdout,
+            stderr: command.stderr,
+            tty: command.tty,
+        };
+        let mut input = Lane::new(pool.take());
+        input.space()[..behind.len()].copy_from_slice(behind);
+        input.received(behind.len());
+        Self {
+            io,
+            leg: SpdyLeg::server(streams, protocol, limits, LentBlocks(Some(Box::default()))),
+            input,
+            output: Lane::new(pool.take()),
+            stdin_ended: !command.stdin,
+            stdout_ended: !command.stdout,
+            stderr_ended: !command.stderr,
+            command,
+            process: None,
+            phase: Phase::Opening,
+            backlog: VecDeque::new(),
+            exit: None,
+            begun: false,
+            peer_ended: false,
+            timer: Box::pin(tokio::time::sleep(limits.stream_creation)),
+            creation: limits.stream_creation,
+            close: limits.close,
+            stop: Box::pin(stop.cancelled_owned()),
+            stopped: false,
+        }
+    }
+
+    /// Runs to the end of the connection.
+    pub(crate) async fn run(mut self) -> End {
+        poll_fn(|cx| self.poll(cx)).await
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        loop {
+            let mut progress = self.poll_write(cx);
+            progress |= self.receive();
+            progress |= self.poll_stdin(cx);
+            progress |= self.poll_output(cx);
+            progress |= self.poll_exit(cx);
+            progress |= self.poll_read(cx);
+            progress |= self.poll_stop(cx);
+            if let Phase::GoingAway(end) = self.phase
+                && (self.peer_ended || !self.has_output())
+            {
+                return self.poll_close(cx).map(|()| end);
+            }
+            if !progress && self.poll_timer(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    fn has_output(&self) -> bool {
+        self.output.has_output() || !self.leg.pending().is_empty()
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.has_output() || self.peer_ended {
+            return false;
+        }
+        let pending = self.leg.pending();
+        let (first, last) = if self.begun { (pending, &[][..]) } else { (&[][..], pending) };
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let mut count = 0;
+        let all = std::iter::once(first).chain(self.output.output()).chain(std::iter::once(last));
+        for (to, from) in slices.iter_mut().zip(all.filter(|slice| !slice.is_empty())) {
+            *to = IoSlice::new(from);
+            count += 1;
+        }
+        match Pin::new(&mut self.io).poll_write_vectored(cx, &slices[..count]) {
+            Poll::Pending => return false,
+            Poll::Ready(Ok(count)) if count > 0 => self.written(count),
+            Poll::Ready(result) => self.peer_gone(result.err()),
+        }
+        true
+    }
+
+    fn written(&mut self, mut count: usize) {
+        if self.begun {
+            let taken = count.min(self.leg.pending().len());
+            self.leg.sent(taken);
+            count -= taken;
+            self.begun = !self.leg.pending().is_empty();
+        }
+        let left = self.output.written(count);
+        if left > 0 {
+            self.leg.sent(left);
+            self.begun = !self.leg.pending().is_empty();
+        }
+        self.alive();
+    }
+
+    /// Acts on what was received, until there is too much that the process does not take.
+    fn receive(&mut self) -> bool {
+        let mut progress = false;
+        while self.backlog.len() < BACKLOG {
+            if matches!(self.phase, Phase::GoingAway(_)) {
+                self.input.discard_input();
+                break;
+            }
+            let step = match self.leg.receive(self.input.input()) {
+                Ok(step) => step,
+                Err(error) => {
+                    self.input.discard_input();
+                    self.go_away(End::Broken(error), error.close());
+                    return true;
+                }
+            };
+            if step.consumed == 0 && step.event.is_none() {
+                break;
+            }
+            progress = true;
+            match step.event {
+                Some(Event::Data { channel: Channel::STDIN, range }) if !self.stdin_ended => {
+                    self.backlog.extend(&self.input.input()[range]);
+                }
+                Some(Event::HalfClosed(Channel::STDIN) | Event::Reset(Channel::STDIN, _)) => {
+                    self.stdin_ended = true;
+                }
+                Some(Event::Resize(size)) => self.resize(size.columns, size.rows),
+                Some(Event::Opened(_)) if self.leg.is_ready() && self.phase == Phase::Opening => self.start(),
+                Some(Event::End) => self.peer_gone(None),
+                _ => {}
+            }
+            self.input.consume(step.consumed);
+        }
+        progress
+    }
+
+    fn resize(&mut self, columns: u16, rows: u16) {
+        if let Some(process) = &self.process
+            && let Err(error) = process.resize(columns, rows)
+        {
+            tracing::debug!(%error, "terminal was not resized");
+        }
+    }
+
+    fn start(&mut self) {
+        // 46 KiB that no session needs any more once its streams are open.
+        self.leg.blocks_mut().0 = None;
+        match Process::spawn(&self.command) {
+            Ok(process) => {
+                self.process = Some(process);
+                self.phase = Phase::Running;
+            }
+            Err(error) => {
+                tracing::debug!(%error, "no process");
+                let message = format!("error executing command in container: {error}");
+                self.end_session(End::NotStarted, |json| status::internal_error(&message, json).unwrap_or(0));
+            }
+        }
+    }
+
+    /// Hands input to the process. A process that does not want it any more loses it, as on a pipe.
+    fn poll_stdin(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(stdin) = self.process.as_mut().and_then(|process| process.stdin.as_mut()) else {
+            self.backlog.clear();
+            return false;
+        };
+        let mut stdin = Pin::new(stdin);
+        let mut progress = false;
+        while !self.backlog.is_empty() {
+            match stdin.as_mut().poll_write(cx, self.backlog.as_slices().0) {
+                Poll::Pending => return progress,
+                Poll::Ready(Ok(count)) if count > 0 => {
+                    self.backlog.drain(..count);
+                }
+                Poll::Ready(_) => {
+                    self.backlog.clear();
+                    self.stdin_ended = true;
+                }
+            }
+            progress = true;
+        }
+        if self.stdin_ended && stdin.poll_shutdown(cx).is_ready() {
+            if let Some(process) = &mut self.process {
+                process.stdin = None;
+            }
+            progress = true;
+        }
+        progress
+    }
+
+    /// Frames what the process has written; the end of a stream goes out behind its last byte.
+    fn poll_output(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(process) = &mut self.process else { return false };
+        if self.output.has_output() || self.phase != Phase::Running {
+            return false;
+        }
+        let mut progress = false;
+        for (channel, stream, ended) in [
+            (Channel::STDOUT, &mut process.stdout, &mut self.stdout_ended),
+            (Channel::STDERR, &mut process.stderr, &mut self.stderr_ended),
+        ] {
+            let Some(near) = stream else { continue };
+            let Poll::Ready(count) = poll_payload(near, &mut self.output, cx) else { continue };
+            progress = true;
+            // A client that has reset its stdout still gets the exit status, and the process may still write.
+            let framed = self.output.payload(&mut self.leg, channel, count == 0, count);
+            if count == 0 || !framed && !self.leg.can_send(channel) && count == 0 {
+                *stream = None;
+                *ended = true;
+            }
+        }
+        progress
+    }
+
+    fn poll_exit(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.phase != Phase::Running {
+            return false;
+        }
+        if self.exit.is_none()
+            && let Some(process) = &mut self.process
+            && let Poll::Ready(exit) = process.poll_wait(cx)
+        {
+            self.exit = Some(exit);
+        }
+        let Some(exit) = self.exit else { return false };
+        if !self.stdout_ended || !self.stderr_ended || self.has_output() {
+            return false;
+        }
+        let code = u32::try_from(exit.code()).unwrap_or(u32::MAX);
+        self.end_session(End::Exited(exit), |json| status::exit_code(code, json).unwrap_or(0));
+        true
+    }
+
+    /// Sends the status and ends all streams; the connection stays until the client closes it, so that nothing of
+    /// the output is cut off (`remotecommand.md` section 7).
+    fn end_session(&mut self, end: End, status: impl FnOnce(&mut [u8]) -> usize) {
+        self.leg.reset(Channel::STDIN, RstStatus::CANCEL);
+        self.leg.reset(Channel::RESIZE, RstStatus::CANCEL);
+        for channel in [Channel::STDOUT, Channel::STDERR] {
+            if self.leg.can_send(channel) {
+                self.output.payload_space();
+                self.output.payload(&mut self.leg, channel, true, 0);
+            }
+        }
+        let count = status(self.output.payload_space());
+        self.output.payload(&mut self.leg, Channel::ERROR, true, count);
+        self.process = None;
+        self.backlog.clear();
+        self.stdin_ended = true;
+        self.phase = Phase::Closing(end);
+        self.alive();
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> bool {
+        let space = self.input.space();
+        if self.peer_ended || space.is_empty() {
+            return false;
+        }
+        let mut buffer = ReadBuf::new(space);
+        match Pin::new(&mut self.io).poll_read(cx, &mut buffer) {
+            Poll::Pending => return false,
+            Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                let count = buffer.filled().len();
+                self.input.received(count);
+                self.alive();
+            }
+            Poll::Ready(result) => self.peer_gone(result.err()),
+        }
+        true
+    }
+
+    fn poll_stop(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.stopped || self.stop.as_mut().poll(cx).is_pending() {
+            return false;
+        }
+        self.stopped = true;
+        if matches!(self.phase, Phase::Opening | Phase::Running) {
+            self.end_session(End::Stopped, |json| {
+                status::internal_error("the node is shutting down", json).unwrap_or(0)
+            });
+        }
+        true
+    }
+
+    /// The connection ended, or will carry nothing more: whatever runs is killed.
+    fn peer_gone(&mut self, error: Option<io::Error>) {
+        if let Some(error) = error {
+            tracing::debug!(%error, "connection lost");
+        }
+        self.peer_ended = true;
+        self.process = None;
+        self.go_away(End::ClientGone, Close::Normal);
+    }
+
+    fn go_away(&mut self, end: End, reason: Close) {
+        let end = match self.phase {
+            Phase::Closing(end) | Phase::GoingAway(end) => end,
+            Phase::Opening | Phase::Running => end,
+        };
+        self.process = None;
+        self.leg.close(reason);
+        self.phase = Phase::GoingAway(end);
+        self.timer.as_mut().reset(Instant::now() + self.close);
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.phase == Phase::Running {
+            return Poll::Pending;
+        }
+        self.timer.as_mut().poll(cx).map(|()| match self.phase {
+            Phase::Opening => self.go_away(End::StreamCreationTimeout, Close::Internal),
+            Phase::Closing(end) => self.go_away(end, Close::Normal),
+            Phase::GoingAway(_) => self.peer_ended = true,
+            Phase::Running => {}
+        })
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.io).poll_shutdown(cx).map(|_| ())
+    }
+
+    /// A closing peer that still takes or sends bytes gets more time: only a stalled one is cut.
+    fn alive(&mut self) {
+        let wait = match self.phase {
+            Phase::Closing(_) => self.close,
+            Phase::Opening => self.creation,
+            Phase::Running | Phase::GoingAway(_) => return,
+        };
+        if self.phase != Phase::Opening {
+            self.timer.as_mut().reset(Instant::now() + wait);
+        }
+    }
+}
+
+/// Reads a piece of a stream's output into the lane. 0 is its end: a read error is one too.
+fn poll_payload(from: &mut Output, lane: &mut Lane<Pooled>, cx: &mut Context<'_>) -> Poll<usize> {
+    let space = lane.payload_space();
+    let len = space.len().min(PAYLOAD);
+    if len == 0 {
+        return Poll::Pending;
+    }
+    let mut buffer = ReadBuf::new(&mut space[..len]);
+    Pin::new(from).poll_read(cx, &mut buffer).map(|_| buffer.filled().len())
+}

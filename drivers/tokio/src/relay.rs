@@ -1,0 +1,101 @@
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use strait::Limits;
+use strait::http::{Body, Request};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::answer;
+use crate::head::Head;
+use crate::upstream::Upstream;
+
+/// A response may pause so long (a watch, a followed log) before its connections are closed.
+const IDLE: Duration = Duration::from_secs(4 * 60 * 60);
+
+/// Passes a request that is no upgrade on to upstream, and the answer back.
+///
+/// Each request gets a connection of its own to upstream, and its client's connection ends with the answer: so
+/// nothing can follow the request that was looked at, and exactly its body is passed on.
+pub(crate) async fn relay(
+    upstream: &Upstream,
+    mut client: TcpStream,
+    peer: SocketAddr,
+    head: &Head,
+    request: &Request<'_>,
+    limits: &Limits,
+) {
+    let length = match request.body() {
+        Body::None => None,
+        Body::Length(length) => Some(length),
+        Body::Chunked | Body::UntilClose => {
+            let answer = answer::text(411, "a body of unknown length is not passed on: send Content-Length");
+            return answer::send_and_close(client, &answer).await;
+        }
+    };
+    let Ok(own) = upstream.plain_request(request, peer, length) else {
+        return answer::send_and_close(client, &answer::text(400, "the request cannot be passed on")).await;
+    };
+    let mut server = match timeout(limits.handshake, upstream.connect()).await {
+        Ok(Ok(server)) => server,
+        Ok(Err(error)) => {
+            let answer = answer::text(502, &format!("error dialing backend: {error}"));
+            return answer::send_and_close(client, &answer).await;
+        }
+        Err(_) => {
+            return answer::send_and_close(client, &answer::text(504, "error dialing backend: timed out"))
+                .await;
+        }
+    };
+    let passed_on = async {
+        let behind = head.behind();
+        let length = length.unwrap_or(0);
+        let first = usize::try_from(length).unwrap_or(usize::MAX).min(behind.len());
+        server.write_all(&own).await?;
+        server.write_all(&behind[..first]).await?;
+        copy(&mut (&mut client).take(length - first as u64), &mut server).await
+    };
+    if let Err(error) = passed_on.await {
+        tracing::debug!(%error, "request was not passed on");
+        return answer::send_and_close(client, &answer::text(502, "upstream did not take the request")).await;
+    }
+    let (mut from_client, mut to_client) = client.split();
+    let answered = tokio::select! {
+        answered = copy(&mut server, &mut to_client) => answered,
+        // A client that closes does not want its answer any more.
+        gone = gone(&mut from_client) => Err(gone),
+    };
+    match answered {
+        Ok(()) => answer::send_and_close(client, &[]).await,
+        Err(error) => tracing::debug!(%error, "answer was not passed on"),
+    }
+}
+
+/// Copies to the end, if no pause is longer than [`IDLE`].
+async fn copy<R, W>(from: &mut R, to: &mut W) -> std::io::Result<()>
+where
+    R: AsyncReadExt + Unpin,
+    W: AsyncWriteExt + Unpin,
+{
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        let count = timeout(IDLE, from.read(&mut buffer)).await??;
+        if count == 0 {
+            return Ok(());
+        }
+        timeout(IDLE, to.write_all(&buffer[..count])).await??;
+    }
+}
+
+/// Waits until the client closes. What it sends meanwhile belongs to no request and is dropped.
+async fn gone<R: AsyncReadExt + Unpin>(from: &mut R) -> std::io::Error {
+    let mut dropped = [0; 1024];
+    loop {
+        match from.read(&mut dropped).await {
+            Ok(0) => return std::io::ErrorKind::ConnectionAborted.into(),
+            Ok(_) => {}
+            Err(error) => return error,
+        }
+    }
+}

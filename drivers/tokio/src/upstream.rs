@@ -1,0 +1,293 @@
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+use strait::Limits;
+use strait::http::{HeadWriter, Request, Response, WriteError};
+use strait::k8s::{Outcome, StreamSet, Subprotocol, status};
+use strait::leg::SpdyLeg;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use url::Url;
+
+use crate::head::{Head, HeadFailure, read_head};
+use crate::session::{Connected, Refused};
+
+/// Most bytes of a refusal's body that are read.
+const REFUSAL_BODY: u64 = 64 * 1024;
+
+/// Room for what the gateway adds to a request's head.
+const ADDED: usize = 1024;
+
+/// Headers of the client's request that concern its connection only, or its WebSocket handshake.
+const NOT_FORWARDED: [&str; 15] = [
+    "Host",
+    "Connection",
+    "Upgrade",
+    "Keep-Alive",
+    "Proxy-Connection",
+    "Proxy-Authorization",
+    "TE",
+    "Trailer",
+    "Transfer-Encoding",
+    "Content-Length",
+    "X-Forwarded-For",
+    "X-Stream-Protocol-Version",
+    "Sec-WebSocket-Key",
+    "Sec-WebSocket-Version",
+    "Sec-WebSocket-Extensions",
+];
+
+/// The server behind the gateway.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    host: String,
+    port: u16,
+    /// In front of every request's path; empty, or `/...` without a slash at its end.
+    prefix: String,
+}
+
+/// Why a URL cannot be an upstream.
+#[derive(Debug)]
+pub enum UpstreamError {
+    /// It is no URL.
+    Url(url::ParseError),
+    /// Its scheme is not `http`.
+    Scheme(String),
+    /// It names no host.
+    NoHost,
+    /// It carries a user, a query or a fragment.
+    Excess(&'static str),
+}
+
+impl Upstream {
+    /// The upstream at a URL such as `http://127.0.0.1:10250` or `http://host/prefix`.
+    pub fn parse(url: &str) -> Result<Self, UpstreamError> {
+        let url = Url::parse(url).map_err(UpstreamError::Url)?;
+        if url.scheme() != "http" {
+            return Err(UpstreamError::Scheme(url.scheme().into()));
+        }
+        let excess = [
+            (!url.username().is_empty() || url.password().is_some(), "a user"),
+            (url.query().is_some(), "a query"),
+            (url.fragment().is_some(), "a fragment"),
+        ];
+        if let Some((_, what)) = excess.into_iter().find(|(found, _)| *found) {
+            return Err(UpstreamError::Excess(what));
+        }
+        Ok(Self {
+            host: url.host_str().ok_or(UpstreamError::NoHost)?.into(),
+            port: url.port_or_known_default().unwrap_or(80),
+            prefix: url.path().trim_end_matches('/').into(),
+        })
+    }
+
+    pub(crate) async fn connect(&self) -> io::Result<TcpStream> {
+        let host = self.host.trim_start_matches('[').trim_end_matches(']');
+        let stream = TcpStream::connect((host, self.port)).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+
+    /// The head of a request that is passed on as it is, but on a connection of its own.
+    pub(crate) fn plain_request(
+        &self,
+        request: &Request<'_>,
+        peer: SocketAddr,
+        length: Option<u64>,
+    ) -> Result<Vec<u8>, WriteError> {
+        self.write(request, request.method, peer, |head| {
+            let head = head.header("Connection", "close");
+            match length {
+                Some(length) => head.content_length(length),
+                None => head,
+            }
+        })
+    }
+
+    /// The head of the SPDY upgrade for a session that the client asked for with a WebSocket upgrade. Always
+    /// POST (`http-upgrade.md` section 1.2).
+    pub(crate) fn spdy_request(
+        &self,
+        request: &Request<'_>,
+        peer: SocketAddr,
+    ) -> Result<Vec<u8>, WriteError> {
+        self.write(request, "POST", peer, |head| {
+            let mut head = head.header("Connection", "Upgrade").header("Upgrade", "SPDY/3.1");
+            for protocol in OFFERED {
+                head = head.header("X-Stream-Protocol-Version", protocol.name());
+            }
+            head.content_length(0)
+        })
+    }
+
+    fn write(
+        &self,
+        request: &Request<'_>,
+        method: &str,
+        peer: SocketAddr,
+        own: impl FnOnce(HeadWriter<'_>) -> HeadWriter<'_>,
+    ) -> Result<Vec<u8>, WriteError> {
+        let headers: usize = request.headers.iter().map(|line| line.name.len() + line.value.len() + 4).sum();
+        let target = format!("{}{}", self.prefix, request.target);
+        let mut bytes = vec![0; headers + target.len() + self.host.len() + ADDED];
+        let mut head = HeadWriter::request(&mut bytes, method, &target)
+            .header("Host", format!("{}:{}", self.host, self.port));
+        for line in request.headers.iter() {
+            let dropped = NOT_FORWARDED.iter().any(|name| name.eq_ignore_ascii_case(line.name))
+                || line.name.eq_ignore_ascii_case("Sec-WebSocket-Protocol");
+            if !dropped {
+                head = head.header(line.name, line.value);
+            }
+        }
+        let came_through =
+            request.headers.lines("X-Forwarded-For").filter_map(|value| str::from_utf8(value).ok());
+        let path: Vec<String> =
+            came_through.map(str::to_owned).chain([peer.ip().to_canonical().to_string()]).collect();
+        let len = own(head.header("X-Forwarded-For", path.join(", "))).finish()?;
+        bytes.truncate(len);
+        Ok(bytes)
+    }
+}
+
+/// On SPDY v5 behaves as v4, and today's servers choose v4 (`http-upgrade.md` section 2.1).
+const OFFERED: [Subprotocol; 2] = [Subprotocol::V5, Subprotocol::V4];
+
+/// Connects to upstream and upgrades to SPDY. A refusal becomes the session's status.
+pub(crate) async fn dial(
+    upstream: Upstream,
+    request: Vec<u8>,
+    streams: StreamSet,
+    limits: Limits,
+) -> Result<Connected<TcpStream>, Refused> {
+    match timeout(limits.handshake, upgrade(&upstream, &request, &limits)).await {
+        Ok(Ok((io, head))) => Ok(Connected {
+            io,
+            leg: SpdyLeg::client(streams, Subprotocol::V4, &limits),
+            behind: head.behind().to_vec(),
+        }),
+        Ok(Err(error)) => Err(error.into_refused()),
+        Err(_) => Err(DialError::Timeout.into_refused()),
+    }
+}
+
+async fn upgrade(
+    upstream: &Upstream,
+    request: &[u8],
+    limits: &Limits,
+) -> Result<(TcpStream, Head), DialError> {
+    let mut io = upstream.connect().await.map_err(DialError::Connect)?;
+    io.write_all(request).await.map_err(DialError::Connect)?;
+    let head = read_head(&mut io, limits.head_bytes, limits.handshake).await.map_err(DialError::Head)?;
+    let response: Response =
+        Response::parse(head.head()).map_err(|error| DialError::Head(HeadFailure::Malformed(error)))?;
+    if response.status != 101 {
+        let status = response.status;
+        return Err(DialError::Refused { status, body: read_body(&mut io, &head, limits).await });
+    }
+    if !response.headers.has_token("Connection", "upgrade")
+        || !response.headers.has_token("Upgrade", "SPDY/3.1")
+    {
+        return Err(DialError::NotUpgraded);
+    }
+    let protocol = response.headers.get_str("X-Stream-Protocol-Version");
+    match protocol.and_then(Subprotocol::from_name) {
+        Some(Subprotocol::V4 | Subprotocol::V5) => Ok((io, head)),
+        _ => Err(DialError::Protocol(protocol.unwrap_or("none").into())),
+    }
+}
+
+/// What a refusal says, as far as it comes within the deadline and the limit.
+async fn read_body(io: &mut TcpStream, head: &Head, limits: &Limits) -> Vec<u8> {
+    let response: Result<Response<'_>, _> = Response::parse(head.head());
+    let length = match response.map(|response| response.body("POST")) {
+        Ok(strait::http::Body::Length(length)) => length.min(REFUSAL_BODY),
+        Ok(strait::http::Body::None) => 0,
+        _ => REFUSAL_BODY,
+    };
+    let mut body = head.behind().to_vec();
+    let missing = length.saturating_sub(body.len() as u64);
+    let _ = timeout(limits.handshake / 3, io.take(missing).read_to_end(&mut body)).await;
+    body
+}
+
+#[derive(Debug)]
+enum DialError {
+    Connect(io::Error),
+    Timeout,
+    Head(HeadFailure),
+    Refused { status: u16, body: Vec<u8> },
+    NotUpgraded,
+    Protocol(String),
+}
+
+impl DialError {
+    /// The status that the session ends with. What upstream said keeps its code and reason.
+    fn into_refused(self) -> Refused {
+        tracing::debug!(error = %self, "upstream cannot be used");
+        let mut json = vec![0; 4096];
+        let written = match &self {
+            Self::Refused { status: code, body } => match Outcome::parse(body) {
+                Ok(outcome @ Outcome::Failure(_)) => outcome.write(&mut json),
+                _ => status::failure(*code, reason(*code), self.to_string(), &mut json),
+            },
+            _ => status::internal_error(self.to_string(), &mut json),
+        };
+        json.truncate(written.unwrap_or(0));
+        Refused(json)
+    }
+}
+
+impl fmt::Display for DialError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect(error) => write!(f, "error dialing backend: {error}"),
+            Self::Timeout => f.write_str("error dialing backend: timed out"),
+            Self::Head(HeadFailure::Closed) => {
+                f.write_str("upstream closed the connection before it answered")
+            }
+            Self::Head(HeadFailure::Timeout) => f.write_str("upstream did not answer in time"),
+            Self::Head(HeadFailure::Malformed(error)) => write!(f, "upstream's answer is malformed: {error}"),
+            Self::Head(HeadFailure::Io(error)) => write!(f, "upstream did not answer: {error}"),
+            Self::Refused { body, .. } if body.is_empty() => {
+                f.write_str("unable to upgrade connection: empty server response")
+            }
+            Self::Refused { body, .. } => {
+                write!(f, "unable to upgrade connection: {}", String::from_utf8_lossy(body).trim_end())
+            }
+            Self::NotUpgraded => f.write_str("unable to upgrade: missing upgrade headers in response"),
+            Self::Protocol(name) => write!(f, "upstream chose the unknown protocol {name}"),
+        }
+    }
+}
+
+/// The reason of a Status for an HTTP status code, as API servers give it.
+const fn reason(code: u16) -> &'static str {
+    match code {
+        400 => "BadRequest",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "NotFound",
+        405 => "MethodNotAllowed",
+        409 => "Conflict",
+        429 => "TooManyRequests",
+        503 => "ServiceUnavailable",
+        504 => "Timeout",
+        500..=599 => "InternalError",
+        _ => "Unknown",
+    }
+}
+
+impl fmt::Display for UpstreamError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(error) => write!(f, "not a URL: {error}"),
+            Self::Scheme(scheme) => write!(f, "scheme {scheme} is not supported, only http"),
+            Self::NoHost => f.write_str("the URL names no host"),
+            Self::Excess(what) => write!(f, "the URL carries {what}"),
+        }
+    }
+}
+
+impl std::error::Error for UpstreamError {}
