@@ -65,6 +65,21 @@ fn output_passes_while_other_streams_are_not_accepted_yet() {
 }
 
 #[test]
+fn a_greeting_is_the_first_message() {
+    for (streams, channel) in [(ALL, Channel::STDOUT), (StreamSet { stdout: false, ..ALL }, Channel::STDERR)]
+    {
+        let mut session = Session::dialing(streams, 256);
+        session.bridge.greet(&mut session.down);
+        session.client.takes = 1;
+        session.connect(streams);
+        session.upstream_sends(&[replies(&[ERROR, STDIN, STDOUT, STDERR]), data(STDOUT, b"x")].concat());
+        session.client.takes = usize::MAX;
+        session.run();
+        assert_eq!(session.client_got()[0], ToClient::Message(channel, std::vec![]));
+    }
+}
+
+#[test]
 fn input_and_its_end_arrive_in_order() {
     let mut session = Session::running(ALL, MEMORY);
     let big = vec![b'x'; 1000];
