@@ -2,6 +2,7 @@
 
 mod exec;
 mod lane;
+mod status;
 
 pub use self::exec::{ExecBridge, Flow, Outcome};
 pub use self::lane::{HEADROOM, Lane, SMALL};

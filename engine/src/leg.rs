@@ -43,6 +43,12 @@ pub trait Leg {
     /// Most bytes that [`frame`](Self::frame) writes in front of a payload of up to `len` bytes.
     fn header_max(&self, len: usize) -> usize;
 
+    /// Room that a lane of `len` bytes must keep in front of what it reads, so that any of it can be framed.
+    fn headroom(&self, len: usize) -> usize {
+        let _ = len;
+        0
+    }
+
     /// Makes `buffer[payload]` a data frame of `channel` by writing its header right in front of it, and
     /// returns where the frame starts; `fin` half-closes the channel with it. `None` if the
     /// channel cannot take data (it is not open, or its sending half is closed) or there is no room.

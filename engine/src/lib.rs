@@ -54,6 +54,7 @@
 //!     // One lane a direction: the memory in which bytes are read, translated and written.
 //!     let (mut up, mut down) = (Lane::<_>::new([0; 1024]), Lane::<_>::new([0; 1024]));
 //!     let (mut to_client, mut to_upstream) = (Vec::new(), Vec::new());
+//!     bridge.greet(&mut down);
 //!     loop {
 //!         let mut moved = 0;
 //!         let flows = [
@@ -97,8 +98,8 @@
 //! let status = b"\0\0\0\x01\x01\0\0\x14{\"status\":\"Success\"}".to_vec();
 //! let upstream = [reply(true, 1), reply(false, 3), hello, status].concat();
 //! let (to_client, _, outcome) = join(streams, b"", &upstream);
-//! // Channel 1, channel 3, and the Close with code 1000.
-//! assert_eq!(to_client, b"\x82\x06\x01hello\x82\x15\x03{\"status\":\"Success\"}\x88\x02\x03\xe8");
+//! // The greeting, channel 1, channel 3, and the Close with code 1000.
+//! assert_eq!(to_client, b"\x82\x01\x01\x82\x06\x01hello\x82\x15\x03{\"status\":\"Success\"}\x88\x02\x03\xe8");
 //! assert_eq!(outcome, Some(Outcome::Completed));
 //! ```
 //!

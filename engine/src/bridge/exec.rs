@@ -1,10 +1,9 @@
 use core::fmt;
 use core::time::Duration;
 
-use heapless::Vec;
-
+use super::status::{HeldStatus, UpstreamEnd};
 use super::{Lane, Side};
-use crate::k8s::{self, Channel, ChannelSet, Lossy, StreamSet, Subprotocol, status};
+use crate::k8s::{Channel, ChannelSet, StreamSet, Subprotocol};
 use crate::leg::{Close, Event, Leg, LegError};
 use crate::limits::Limits;
 use crate::step::Step;
@@ -39,8 +38,7 @@ pub struct ExecBridge<C, U, const STATUS: usize = 4096> {
     phase: Phase,
     /// Output channels that upstream has not ended.
     outputs: ChannelSet,
-    status: Vec<u8, STATUS>,
-    status_too_long: bool,
+    status: HeldStatus<STATUS>,
     client_side: SideState,
     upstream_side: SideState,
     outcome: Option<Outcome>,
@@ -136,14 +134,12 @@ impl fmt::Display for Outcome {
 impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
     /// A session of `streams` whose client is connected and whose upstream is not yet.
     pub fn new(client: C, streams: StreamSet, limits: &Limits) -> Self {
-        const { assert!(STATUS >= status::MIN_OUT, "the bridge holds the statuses that it writes itself") }
         Self {
             client,
             upstream: None,
             phase: Phase::Dialing,
             outputs: outputs_of(streams),
-            status: Vec::new(),
-            status_too_long: false,
+            status: HeldStatus::new(),
             client_side: SideState::default(),
             upstream_side: SideState::GONE,
             outcome: None,
@@ -183,10 +179,7 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
         if self.phase != Phase::Dialing {
             return;
         }
-        match k8s::Outcome::parse(status) {
-            Ok(failure @ k8s::Outcome::Failure(_)) => self.set_status(status, &failure),
-            _ => self.set_error_status("upstream refused the session"),
-        }
+        self.status.set_failure(status);
         self.finish(Outcome::Refused);
     }
 
@@ -321,7 +314,7 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
     pub fn time(&mut self, now: Instant) {
         match self.phase {
             Phase::Opening { until } if until <= now => {
-                self.set_error_status("timed out waiting for upstream to accept the streams");
+                self.status.set_error("timed out waiting for upstream to accept the streams");
                 self.finish(Outcome::StreamCreationTimeout);
             }
             Phase::Closing { until, grace } if until <= now => {
@@ -339,7 +332,7 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
     /// Ends the session because this end shuts down: the client gets an error status.
     pub fn shut_down(&mut self) {
         if !self.is_over() {
-            self.set_error_status("the gateway is shutting down");
+            self.status.set_error("the gateway is shutting down");
             self.finish(Outcome::Shutdown);
         }
     }
@@ -463,7 +456,7 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
             let at = lane.consume(consumed);
             match event {
                 Some(Event::Data { channel: Channel::ERROR, range }) => {
-                    self.hold_status(lane.consumed(at + range.start..at + range.end));
+                    self.status.collect(lane.consumed(at + range.start..at + range.end));
                 }
                 Some(Event::Data { channel: channel @ (Channel::STDOUT | Channel::STDERR), range }) => {
                     lane.data(&mut self.client, channel, at + range.start..at + range.end);
@@ -497,56 +490,19 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
         }
     }
 
-    fn hold_status(&mut self, piece: &[u8]) {
-        if self.status.extend_from_slice(piece).is_err() {
-            self.status_too_long = true;
-        }
-    }
-
     /// Upstream will send nothing more that belongs to the session. `in_order` says that it ended its streams,
     /// rather than that its connection ended.
     fn upstream_ended(&mut self, in_order: bool) {
-        let all_output = in_order || self.outputs.is_only(Channel::ERROR);
-        let is_json = self.upstream.as_ref().is_none_or(Leg::status_is_json);
-        let missing = match k8s::Outcome::parse(&self.status) {
-            _ if self.status_too_long => {
-                Some("the exit status of the command is longer than the gateway can hold")
-            }
-            _ if !all_output => {
-                Some("connection to upstream closed before the end of the output was received")
-            }
-            // Text has no success, only an end in order without a failure.
-            _ if !is_json && (in_order || !self.status.is_empty()) => None,
-            _ if self.status.is_empty() => {
-                Some("connection to upstream closed before the exit status was received")
-            }
-            Err(_) => Some("upstream sent an exit status that is not a Status"),
-            Ok(_) => None,
-        };
-        match missing {
-            Some(message) => self.set_error_status(message),
-            None if !is_json => self.set_text_status(),
-            None => {}
-        }
-        self.finish(if missing.is_some() { Outcome::UpstreamLost } else { Outcome::Completed });
-    }
-
-    /// Makes the text that upstream ended with a Status.
-    fn set_text_status(&mut self) {
-        let text = core::mem::take(&mut self.status);
-        let mut json = [0; STATUS];
-        let written = match text.is_empty() {
-            true => status::success(&mut json),
-            false => {
-                let message = format_args!("error executing remote command: {}", Lossy(text.trim_ascii()));
-                status::internal_error(message, &mut json)
-            }
-        };
-        let _ = self.status.extend_from_slice(json.get(..written.unwrap_or(0)).unwrap_or_default());
+        let is_complete = self.status.settle(UpstreamEnd {
+            in_order,
+            all_output: in_order || self.outputs.is_only(Channel::ERROR),
+            is_json: self.upstream.as_ref().is_none_or(Leg::status_is_json),
+        });
+        self.finish(if is_complete { Outcome::Completed } else { Outcome::UpstreamLost });
     }
 
     fn upstream_failed(&mut self, error: LegError) {
-        self.set_error_status("upstream broke the SPDY/3.1 protocol");
+        self.status.set_error("upstream broke the SPDY/3.1 protocol");
         if let Some(upstream) = &mut self.upstream {
             upstream.close(error.close());
         }
@@ -557,24 +513,6 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
         self.client.close(error.close());
         if !matches!(self.phase, Phase::Closing { .. }) {
             self.end_without_client(Outcome::ClientError(error), now);
-        }
-    }
-
-    fn set_error_status(&mut self, message: &str) {
-        let mut json = [0; STATUS];
-        // There is room for it, see `new`.
-        let len = status::internal_error(message, &mut json).unwrap_or(0);
-        self.status.clear();
-        let _ = self.status.extend_from_slice(json.get(..len).unwrap_or_default());
-    }
-
-    /// The status is `json`, or as much of `outcome`, which it says, as can be held.
-    fn set_status(&mut self, json: &[u8], outcome: &k8s::Outcome<'_>) {
-        self.status.clear();
-        if self.status.extend_from_slice(json).is_err() {
-            let mut shorter = [0; STATUS];
-            let len = outcome.write(&mut shorter).unwrap_or(0);
-            let _ = self.status.extend_from_slice(shorter.get(..len).unwrap_or_default());
         }
     }
 
@@ -600,11 +538,8 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
         }
         let text = !self.client.status_is_json();
         let room = lane.payload_space();
-        let written = if text {
-            k8s::Outcome::parse(&self.status).map_or(0, |outcome| outcome.write_text(room))
-        } else {
-            write_json(&self.status, room)
-        };
+        let written = if text { self.status.write_text(room) } else { self.status.write_json(room) };
+        // Nothing is a success in text; as JSON it would be a status that is missing.
         let is_sent = match written {
             0 => text,
             len => lane.payload(&mut self.client, Channel::ERROR, false, len),
@@ -680,19 +615,6 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
         match side {
             Side::Client => &mut self.client_side,
             Side::Upstream => &mut self.upstream_side,
-        }
-    }
-}
-
-/// A status as it is, or one that says that there is no room for it.
-fn write_json(json: &[u8], room: &mut [u8]) -> usize {
-    match room.get_mut(..json.len()) {
-        Some(room) => {
-            room.copy_from_slice(json);
-            json.len()
-        }
-        None => {
-            status::internal_error("the exit status is longer than the gateway can hold", room).unwrap_or(0)
         }
     }
 }

@@ -36,6 +36,7 @@ const MERGED: usize = 32 * 1024;
 #[derive(Debug)]
 pub struct Lane<B, const S: usize = 64> {
     buffer: B,
+    headroom: usize,
     start: usize,
     end: usize,
     segments: Vec<Range<usize>, S>,
@@ -56,12 +57,24 @@ struct OpenFrame {
 impl<B: AsRef<[u8]> + AsMut<[u8]>, const S: usize> Lane<B, S> {
     const HOLDS_TWO: () = assert!(S >= 2, "a frame and the half-close behind it are two segments");
 
-    /// An empty lane over `buffer`.
+    /// An empty lane over `buffer`, for all legs whose payload is as long on the wire as it is.
     pub const fn new(buffer: B) -> Self {
+        Self::with_headroom(buffer, HEADROOM)
+    }
+
+    /// An empty lane over `buffer` whose output `leg` frames: a leg whose payload grows, as in base64, needs more
+    /// room in front.
+    pub fn to_leg<L: Leg>(buffer: B, leg: &L) -> Self {
+        let len = buffer.as_ref().len();
+        Self::with_headroom(buffer, HEADROOM.max(leg.headroom(len)))
+    }
+
+    const fn with_headroom(buffer: B, headroom: usize) -> Self {
         Self {
             buffer,
-            start: HEADROOM,
-            end: HEADROOM,
+            headroom,
+            start: headroom,
+            end: headroom,
             segments: Vec::new(),
             done: 0,
             open: None,
@@ -156,19 +169,20 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, const S: usize> Lane<B, S> {
     pub fn payload_space(&mut self) -> &mut [u8] {
         self.settle();
         if self.has_output() {
-            self.start = (self.floor() + HEADROOM).min(self.buffer.as_ref().len());
+            self.start = (self.floor() + self.headroom).min(self.buffer.as_ref().len());
             self.end = self.start;
         }
         self.space()
     }
 
     /// The first `count` bytes of [`payload_space`](Self::payload_space) were filled: they become a frame of
-    /// `channel`, or, if there are none, with `fin` the end of its stream. False if the channel cannot be sent on.
+    /// `channel`, or, if there are none, with `fin` the end of its stream. False if the channel cannot be sent on, or
+    /// if the output has to be written first.
     pub fn payload<L: Leg>(&mut self, leg: &mut L, channel: Channel, fin: bool, count: usize) -> bool {
-        if self.segments.len() >= S {
+        let start = self.end;
+        if self.segments.len() >= S || start < self.floor() + leg.header_max(count) {
             return false;
         }
-        let start = self.end;
         self.received(count);
         self.start = self.end;
         self.frame(leg, channel, fin, start..self.end)
@@ -193,7 +207,8 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, const S: usize> Lane<B, S> {
     #[inline]
     pub(crate) fn has_room<L: Leg>(&self, lead: usize, leg: &L) -> bool {
         let () = Self::HOLDS_TWO;
-        let header = leg.header_max(self.end.saturating_sub(self.start).max(MERGED));
+        let most = MERGED.min(self.buffer.as_ref().len().saturating_sub(self.headroom));
+        let header = leg.header_max(self.end.saturating_sub(self.start).max(most));
         self.start + lead >= self.floor() + header && self.segments.len() + 1 < S
     }
 
@@ -216,7 +231,11 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, const S: usize> Lane<B, S> {
             return true;
         }
         let framed = self.close_frame(leg);
-        let at = if small { payload.start.min(self.floor() + leg.header_max(MERGED)) } else { payload.start };
+        let at = if small {
+            payload.start.min(self.floor() + leg.header_max(MERGED.min(self.buffer.as_ref().len())))
+        } else {
+            payload.start
+        };
         self.open = Some(OpenFrame { channel, payload: at..at + payload.len() });
         self.relocate(payload, at);
         framed
@@ -290,17 +309,17 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, const S: usize> Lane<B, S> {
     /// Moves what is left of the input (a part of a header or of a control frame) to the front. More than
     /// that is input which waits for the other leg: it is left alone as long as there is space behind it.
     fn settle(&mut self) {
-        if self.has_output() || self.start == HEADROOM {
+        if self.has_output() || self.start == self.headroom {
             return;
         }
         let left = self.start..self.end;
         if left.len() > SMALL + HEADROOM && self.end < self.buffer.as_ref().len() {
             return;
         }
-        self.end = HEADROOM + left.len();
-        self.start = HEADROOM;
+        self.end = self.headroom + left.len();
+        self.start = self.headroom;
         if !left.is_empty() {
-            self.buffer.as_mut().copy_within(left, HEADROOM);
+            self.buffer.as_mut().copy_within(left, self.headroom);
         }
     }
 }

@@ -2,8 +2,11 @@ use std::vec;
 use std::vec::Vec;
 
 use super::*;
+use crate::Limits;
 use crate::bridge::testbed::*;
 use crate::bridge::{Flow, Side};
+use crate::k8s::Subprotocol;
+use crate::leg::{SpdyLeg, WebSocketLeg};
 
 impl<B: AsRef<[u8]> + AsMut<[u8]>, const S: usize> Lane<B, S> {
     /// Segments follow each other, and end before the input begins.
@@ -195,6 +198,45 @@ fn reading_starts_again_behind_the_headroom_when_all_is_written() {
     fill(&mut session.down, &data(STDOUT, b"yy")[4..]);
     session.bridge.translate(Side::Upstream, &mut session.down, session.now);
     assert_eq!(read_as_client(&output(&session.down)), [ToClient::Message(Channel::STDOUT, b"yy".to_vec())]);
+}
+
+#[test]
+fn payload_of_an_application_follows_the_output_and_never_lies_over_it() {
+    for memory in [256, 300, 301, 310, 320, 330] {
+        let mut leg = WebSocketLeg::server(Subprotocol::V5, &Limits::HOST);
+        let mut lane: Lane<Vec<u8>> = Lane::new(vec![0; memory]);
+        let mut expected = Vec::new();
+        for byte in 0..20_u8 {
+            let space = lane.payload_space();
+            let count = space.len().min(33);
+            space[..count].fill(byte);
+            if lane.payload(&mut leg, Channel::STDOUT, false, count) {
+                expected.push(ToClient::Message(Channel::STDOUT, vec![byte; count]));
+            }
+            lane.assert_sound();
+        }
+        assert!(expected.len() > 4);
+        assert_eq!(read_as_client(&output(&lane)), expected, "{memory} bytes");
+    }
+}
+
+#[test]
+fn the_end_of_a_stream_needs_room_too() {
+    let mut leg = SpdyLeg::client(ALL, Subprotocol::V4, &Limits::HOST);
+    let mut accepted = replies(&[ERROR, STDIN, STDOUT, STDERR]);
+    while !leg.is_ready() {
+        let step = leg.receive(&mut accepted).unwrap();
+        accepted.drain(..step.consumed);
+    }
+    for left in 0..20 {
+        let mut lane: Lane<Vec<u8>> = Lane::new(vec![0; 300]);
+        let space = lane.payload_space().len();
+        assert!(lane.payload(&mut leg, Channel::STDIN, false, space - left));
+        lane.payload_space();
+        let framed = lane.payload(&mut leg, Channel::STDOUT, false, 0);
+        lane.assert_sound();
+        assert_eq!(framed, left >= 8, "{left} bytes left");
+    }
 }
 
 #[test]
