@@ -474,7 +474,6 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
                 Some(Event::End) => {
                     lane.close_frame(&mut self.client);
                     lane.discard_input();
-                    self.outputs = ChannelSet::default();
                     self.upstream_side.ended = true;
                     self.upstream_ended(true);
                 }

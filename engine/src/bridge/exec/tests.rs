@@ -490,7 +490,7 @@ fn a_ping_flood_stops_itself_and_loses_nothing() {
 
 #[test]
 fn an_end_of_the_connection_behind_input_that_waits_is_not_seen_before_it() {
-    let mut session = Session::running(ALL, 512);
+    let mut session = Session::running(ALL, MEMORY);
     session.upstream.takes = 0;
     let mut bytes: Vec<u8> = (1..=60).flat_map(|number| frame::ping(2 * number)).collect();
     bytes.extend([data(STDOUT, b"tail"), ending(EXIT_5)].concat());
@@ -500,6 +500,32 @@ fn an_end_of_the_connection_behind_input_that_waits_is_not_seen_before_it() {
     session.run();
     assert_eq!(session.received(Channel::STDOUT), b"tail");
     assert_eq!(session.status().unwrap().as_bytes(), EXIT_5);
+
+    let mut session = Session::running(ALL, MEMORY);
+    session.client.takes = 0;
+    let pings = client_frame(Opcode::Ping, true, &[b'p'; 100]).repeat(5);
+    session.client_sends(&[pings, client_frame(Opcode::Close, true, &[])].concat());
+    session.client_ends();
+    session.client.takes = usize::MAX;
+    session.run();
+    assert_eq!(session.bridge.outcome(), Some(Outcome::ClientClosed));
+}
+
+#[test]
+fn without_room_for_any_status_the_close_says_that_something_failed() {
+    let mut session = Session::running(ALL, 100);
+    session.upstream_sends(&ending(EXIT_5));
+    assert_eq!(session.client_got(), [ToClient::Close(Some(1011))]);
+}
+
+#[test]
+fn a_client_that_has_closed_is_not_waited_for() {
+    let mut session = Session::running(ALL, MEMORY);
+    session.client.takes = 0;
+    session.upstream_sends(&ending(SUCCESS));
+    session.client_sends(&client_frame(Opcode::Close, true, &[]));
+    session.after_millis(10_000);
+    assert!(session.bridge.is_finished() && !session.bridge.is_writable(Side::Client));
 }
 
 #[test]
@@ -562,6 +588,8 @@ fn a_peer_that_does_not_close_is_cut_in_time_and_signs_of_life_extend_it() {
     session.upstream_sends(&ending(SUCCESS));
     session.after_millis(9000);
     session.client_sends(&client_frame(Opcode::Ping, true, b""));
+    session.after_millis(9000);
+    session.upstream_sends(&data(STDOUT, b"late"));
     session.after_millis(9999);
     assert!(!session.bridge.is_finished());
     session.after_millis(1);
