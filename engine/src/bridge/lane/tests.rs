@@ -151,7 +151,9 @@ fn room_is_kept_for_the_longer_header_of_a_merged_frame() {
 fn a_segment_is_kept_for_the_half_close_behind_a_frame() {
     let mut session = Session::running(ALL, 4096);
     let mut lane: Lane<Vec<u8>, 2> = Lane::new(vec![0; 4096]);
-    let frames = [stdin(&[b'x'; 200]), stdin(&[b'y'; 200]), end_of(Channel::STDIN)].concat();
+    // The ping leaves room for the header of the half-close.
+    let ping = client_frame(Opcode::Ping, true, b"");
+    let frames = [stdin(&[b'x'; 200]), stdin(&[b'y'; 200]), ping, end_of(Channel::STDIN)].concat();
     lane.space()[..frames.len()].copy_from_slice(&frames);
     lane.received(frames.len());
     let mut written = Vec::new();
