@@ -107,10 +107,11 @@ pub enum Event {
     Reset(Channel, RstStatus),
     /// The peer's terminal has a new size.
     Resize(TerminalSize),
-    /// The peer ends the connection, or the session, in order (Close, GOAWAY, a WebSocket server's status); it sends
-    /// nothing more that counts.
+    /// The session's status is whole, and all output came before it (a WebSocket server, which ends no streams).
+    Status,
+    /// The peer ends the connection in order (Close, GOAWAY); it sends nothing more.
     End {
-        /// It says that all is well: Close 1000, GOAWAY OK, a status.
+        /// It says that all is well: Close 1000, GOAWAY OK.
         clean: bool,
     },
 }

@@ -39,7 +39,6 @@ const OUTBOX: usize = 384;
 #[derive(Debug)]
 pub struct SpdyLeg<B: HeaderBlocks> {
     receiver: spdy::Receiver<B>,
-    role: Role,
     protocol: Subprotocol,
     streams: Streams<CHANNELS>,
     /// The stream of each channel, by channel number.
@@ -105,7 +104,6 @@ impl<B: HeaderBlocks> SpdyLeg<B> {
         let awaited = streams.channels(protocol).collect();
         Self {
             receiver: spdy::Receiver::new(role, limits, blocks),
-            role,
             protocol,
             streams: Streams::new(role),
             ids: [None; CHANNELS],
@@ -166,7 +164,7 @@ impl<B: HeaderBlocks> SpdyLeg<B> {
             return None;
         }
         let wanted = self.receiver.headers().get("streamtype").and_then(Channel::from_stream_type);
-        let wanted = wanted.filter(|&channel| self.role == Role::Server && self.awaited.contains(channel));
+        let wanted = wanted.filter(|&channel| self.awaited.contains(channel));
         let Some(channel) = wanted else {
             // Kubernetes rejects streams with CANCEL (`spdy31.md` section 2).
             self.streams.reset(id);

@@ -145,7 +145,7 @@ impl WebSocketLeg {
     fn status(&mut self, range: Range<usize>, last: bool) -> Option<Event> {
         self.status_begun |= !range.is_empty();
         if self.status_begun && last && self.protocol.status_is_json() {
-            self.second = Some(Event::End { clean: true });
+            self.second = Some(Event::Status);
         }
         if range.is_empty() {
             return self.second.take();

@@ -10,6 +10,7 @@ use crate::spdy::{ConnectionError, FrameError, GoawayStatus, RstStatus, SkipBloc
 use crate::ws::{Opcode, ProtocolError};
 
 mod properties;
+mod time_and_loss;
 
 const MEMORY: usize = 4096;
 const CANCEL_STATUS: u32 = RstStatus::CANCEL.0;
@@ -490,7 +491,7 @@ fn a_ping_flood_stops_itself_and_loses_nothing() {
 
 #[test]
 fn an_end_of_the_connection_behind_input_that_waits_is_not_seen_before_it() {
-    let mut session = Session::running(ALL, 512);
+    let mut session = Session::running(ALL, MEMORY);
     session.upstream.takes = 0;
     let mut bytes: Vec<u8> = (1..=60).flat_map(|number| frame::ping(2 * number)).collect();
     bytes.extend([data(STDOUT, b"tail"), ending(EXIT_5)].concat());
@@ -500,6 +501,32 @@ fn an_end_of_the_connection_behind_input_that_waits_is_not_seen_before_it() {
     session.run();
     assert_eq!(session.received(Channel::STDOUT), b"tail");
     assert_eq!(session.status().unwrap().as_bytes(), EXIT_5);
+
+    let mut session = Session::running(ALL, MEMORY);
+    session.client.takes = 0;
+    let pings = client_frame(Opcode::Ping, true, &[b'p'; 100]).repeat(5);
+    session.client_sends(&[pings, client_frame(Opcode::Close, true, &[])].concat());
+    session.client_ends();
+    session.client.takes = usize::MAX;
+    session.run();
+    assert_eq!(session.bridge.outcome(), Some(Outcome::ClientClosed));
+}
+
+#[test]
+fn without_room_for_any_status_the_close_says_that_something_failed() {
+    let mut session = Session::running(ALL, 100);
+    session.upstream_sends(&ending(EXIT_5));
+    assert_eq!(session.client_got(), [ToClient::Close(Some(1011))]);
+}
+
+#[test]
+fn a_client_that_has_closed_is_not_waited_for() {
+    let mut session = Session::running(ALL, MEMORY);
+    session.client.takes = 0;
+    session.upstream_sends(&ending(SUCCESS));
+    session.client_sends(&client_frame(Opcode::Close, true, &[]));
+    session.after_millis(10_000);
+    assert!(session.bridge.is_finished() && !session.bridge.is_writable(Side::Client));
 }
 
 #[test]
@@ -529,205 +556,6 @@ fn goaway_follows_all_input_although_a_ping_was_begun() {
 }
 
 #[test]
-fn streams_that_are_not_accepted_in_time_end_the_session() {
-    let mut session = Session::opening(ALL, MEMORY);
-    session.upstream_sends(&replies(&[ERROR, STDIN, STDOUT]));
-    session.after_millis(29_999);
-    assert_eq!(session.bridge.outcome(), None);
-    session.after_millis(1);
-    assert_failed(&session, Outcome::StreamCreationTimeout, "timed out");
-    assert_eq!(session.upstream_got().last(), Some(&ToUpstream::GoAway(0)));
-}
-
-#[test]
-fn a_stream_that_is_refused_does_not_wedge_the_others() {
-    let mut session = Session::opening(ALL, MEMORY);
-    session.upstream_sends(&[replies(&[ERROR, STDIN, STDOUT]), cancel(STDERR)].concat());
-    session.client_sends(&stdin(b"x"));
-    assert_eq!(session.delivered(STDIN), b"x");
-    session.upstream_sends(&[fin(STDOUT), data(ERROR, SUCCESS), fin(ERROR)].concat());
-    assert_eq!(session.status().unwrap().as_bytes(), SUCCESS);
-}
-
-#[test]
-fn an_upstream_that_refuses_all_streams_is_an_error() {
-    let mut session = Session::opening(ALL, MEMORY);
-    session.upstream_sends(&cancel_all());
-    assert_failed(&session, Outcome::UpstreamLost, "before the exit status");
-}
-
-#[test]
-fn a_peer_that_does_not_close_is_cut_in_time_and_signs_of_life_extend_it() {
-    let mut session = Session::running(ALL, MEMORY);
-    session.upstream_sends(&ending(SUCCESS));
-    session.after_millis(9000);
-    session.client_sends(&client_frame(Opcode::Ping, true, b""));
-    session.after_millis(9999);
-    assert!(!session.bridge.is_finished());
-    session.after_millis(1);
-    assert!(session.bridge.is_finished());
-    assert!(!session.bridge.is_writable(Side::Client) && !session.bridge.is_writable(Side::Upstream));
-}
-
-#[test]
-fn a_part_of_a_frame_does_not_keep_a_closing_session_alive() {
-    let mut session = Session::running(ALL, MEMORY);
-    session.client_sends(&client_frame(Opcode::Ping, true, b"xyz")[..4]);
-    session.upstream_sends(&ending(SUCCESS));
-    for _ in 0..10 {
-        session.after_millis(1000);
-    }
-    assert!(session.bridge.is_finished());
-}
-
-#[test]
-fn a_client_that_reads_slowly_gets_all_however_long_it_takes() {
-    let mut session = Session::running(ALL, MEMORY);
-    session.client.takes = 10;
-    session.upstream_sends(&[data(STDOUT, &[b'x'; 1000]), ending(EXIT_5)].concat());
-    session.upstream_ends();
-    assert_eq!(session.upstream_got().last(), Some(&ToUpstream::GoAway(0)), "upstream is released at once");
-    for _ in 0..60 {
-        session.client.takes += 20;
-        session.after_millis(9_000);
-        session.after_millis(9_000);
-    }
-    assert_eq!(session.received(Channel::STDOUT), [b'x'; 1000]);
-    assert_eq!(session.status().unwrap().as_bytes(), EXIT_5);
-    assert!(!session.bridge.is_finished());
-    session.after_millis(10_000);
-    assert!(session.bridge.is_finished());
-    assert_eq!(session.bridge.outcome(), Some(Outcome::Completed));
-}
-
-#[test]
-fn a_client_that_is_lost_with_its_status_on_the_way_did_not_get_it() {
-    for takes in [0, 1006] {
-        let mut session = Session::running(ALL, MEMORY);
-        session.client.takes = takes;
-        session.upstream_sends(&[data(STDOUT, &[b'x'; 1000]), ending(EXIT_5)].concat());
-        session.bridge.lost(Side::Client, session.now);
-        assert_eq!(session.bridge.outcome(), Some(Outcome::ClientLost), "{takes}");
-        session.run();
-        session.upstream_ends();
-        assert!(session.bridge.is_finished());
-    }
-}
-
-#[test]
-fn a_client_that_closes_before_its_status_did_not_get_it() {
-    let mut session = Session::running(ALL, MEMORY);
-    session.client.takes = 0;
-    session.upstream_sends(&[data(STDOUT, &[b'x'; 1000]), ending(EXIT_5)].concat());
-    session.client_sends(&client_frame(Opcode::Close, true, &[]));
-    session.client.takes = usize::MAX;
-    session.run();
-    assert_eq!(session.bridge.outcome(), Some(Outcome::ClientClosed));
-    assert_eq!(session.received(Channel::STDOUT).len(), 1000);
-    assert_eq!(session.client_got().last(), Some(&ToClient::Close(None)));
-}
-
-#[test]
-fn a_client_error_outlives_the_loss_of_the_client() {
-    let mut session = Session::running(ALL, MEMORY);
-    session.client.takes = 0;
-    session.client_sends(b"\x82\x01\x00");
-    session.bridge.lost(Side::Client, session.now);
-    let error = LegError::WebSocket(ProtocolError::Unmasked);
-    assert_eq!(session.bridge.outcome(), Some(Outcome::ClientError(error)));
-}
-
-#[test]
-fn what_upstream_sent_is_read_although_writing_to_it_failed() {
-    let mut session = Session::running(ALL, MEMORY);
-    session.upstream.takes = 0;
-    session.client_sends(&stdin(b"nobody reads this"));
-    session.bridge.write_failed(Side::Upstream, session.now);
-    assert!(!session.bridge.is_writable(Side::Upstream));
-    session.upstream_sends(&[data(STDOUT, b"tail"), ending(EXIT_5)].concat());
-    session.upstream_ends();
-    assert_eq!(session.received(Channel::STDOUT), b"tail");
-    assert_eq!(session.status().unwrap().as_bytes(), EXIT_5);
-    assert_eq!(session.bridge.outcome(), Some(Outcome::Completed));
-}
-
-#[test]
-fn a_lost_upstream_is_an_error_behind_its_output() {
-    let mut session = Session::running(ALL, MEMORY);
-    session.upstream_sends(&data(STDOUT, b"x"));
-    session.bridge.lost(Side::Upstream, session.now);
-    session.run();
-    assert_failed(&session, Outcome::UpstreamLost, "connection to upstream closed");
-    assert_eq!(session.received(Channel::STDOUT), b"x");
-}
-
-#[test]
-fn a_refusal_is_the_status() {
-    let status = br#"{"status":"Failure","message":"pods \"x\" not found","reason":"NotFound","code":404}"#;
-    let mut session = Session::dialing(ALL, MEMORY);
-    session.client_sends(&stdin(&[b'x'; 9000]));
-    session.bridge.refused(status);
-    session.run();
-    assert_eq!(session.status().unwrap().as_bytes(), status);
-    assert_eq!(session.bridge.outcome(), Some(Outcome::Refused));
-    session.client_sends(&client_frame(Opcode::Close, true, &1000_u16.to_be_bytes()));
-    assert!(session.bridge.is_finished());
-}
-
-#[test]
-fn a_refusal_is_never_a_success_and_never_cut_json() {
-    for status in [&b""[..], b"404 page not found", SUCCESS] {
-        let mut session = Session::dialing(ALL, MEMORY);
-        session.bridge.refused(status);
-        session.run();
-        assert_failed(&session, Outcome::Refused, "upstream refused the session");
-    }
-    let mut session = Session::dialing(ALL, MEMORY);
-    session.bridge.refused(&format(5000));
-    session.run();
-    let status = session.status().unwrap();
-    assert!(
-        matches!(crate::k8s::Outcome::parse(status.as_bytes()), Ok(crate::k8s::Outcome::Failure(_))),
-        "{status}"
-    );
-    assert_eq!(status.len(), 512, "as much of the message as can be held");
-}
-
-#[test]
-fn shutting_down_tells_both_sides() {
-    let mut session = Session::running(ALL, MEMORY);
-    session.upstream_sends(&data(STDOUT, b"x"));
-    session.bridge.shut_down();
-    session.run();
-    assert_failed(&session, Outcome::Shutdown, "shutting down");
-    assert_eq!(session.upstream_got(), closing(&[ERROR, STDIN, STDOUT, STDERR]));
-    session.bridge.shut_down();
-    session.run();
-    assert_failed(&session, Outcome::Shutdown, "shutting down");
-}
-
-#[test]
-fn shutting_down_does_not_wait_for_a_client_that_does_not_read() {
-    let mut session = Session::running(ALL, MEMORY);
-    session.client.takes = 0;
-    session.bridge.shut_down();
-    session.run();
-    session.after_millis(10_000);
-    assert!(session.bridge.is_finished());
-}
-
-#[test]
-fn what_is_over_is_not_begun_again() {
-    let mut session = Session::dialing(ALL, MEMORY);
-    session.bridge.shut_down();
-    session.connect(ALL);
-    session.bridge.refused(&format(100));
-    session.run();
-    assert_failed(&session, Outcome::Shutdown, "shutting down");
-    assert_eq!(session.upstream_got(), []);
-}
-
-#[test]
 fn a_frame_larger_than_the_lane_passes_piece_by_piece() {
     let big: Vec<u8> = (0..1 << 20).map(|n: u32| (n % 251) as u8).collect();
     let mut session = Session::running(ALL, 512);
@@ -743,5 +571,5 @@ fn a_frame_larger_than_the_lane_passes_piece_by_piece() {
 fn a_session_is_small() {
     type Small = ExecBridge<WebSocketLeg, SpdyLeg<SkipBlocks>, 512>;
     std::println!("ExecBridge with a status of 512 bytes: {} bytes", size_of::<Small>());
-    assert!(size_of::<Small>() <= 1792, "{}", size_of::<Small>());
+    assert!(size_of::<Small>() <= 1824, "{}", size_of::<Small>());
 }

@@ -7,6 +7,7 @@ use crate::bridge::testbed::*;
 use crate::bridge::{Flow, Side};
 use crate::k8s::Subprotocol;
 use crate::leg::{SpdyLeg, WebSocketLeg};
+use crate::ws::Opcode;
 
 impl<B: AsRef<[u8]> + AsMut<[u8]>, const S: usize> Lane<B, S> {
     /// Segments follow each other, and end before the input begins.
@@ -136,28 +137,44 @@ fn merged_frames_end_at_32_kib() {
 }
 
 #[test]
-fn a_merged_frame_finds_room_for_its_longer_header() {
-    // In front of the small frames lies a large one, and a gap that is too short for the header of a frame of
-    // 126 bytes and more: a PING of which all but some bytes were taken before.
-    for gap in 0..12 {
-        let mut session = Session::running(ALL, 4096);
-        let first = data(STDOUT, &[b'a'; 200]);
-        let skipped = b"\x80\x03\0\x04\0\0\0\x0c\0\0\0\x01\0\0\0\x04\0\0\0\x05";
-        fill(&mut session.down, &[&first, &skipped[..20 - gap]].concat());
-        session.bridge.translate(Side::Upstream, &mut session.down, session.now);
-        fill(&mut session.down, &[&skipped[20 - gap..], &data(STDOUT, &[b'b'; 100]).repeat(3)].concat());
-        loop {
-            let flow = session.bridge.translate(Side::Upstream, &mut session.down, session.now);
-            session.down.assert_sound();
-            session.client.got.extend(output(&session.down));
-            session.down.written(usize::MAX);
-            if flow == Flow::NeedInput {
-                break;
-            }
-        }
-        let expected = [vec![b'a'; 200], vec![b'b'; 300]].concat();
-        assert!(session.received(Channel::STDOUT) == expected, "gap {gap}");
+fn room_is_kept_for_the_longer_header_of_a_merged_frame() {
+    let mut session = Session::running(ALL, 4096);
+    fill(&mut session.down, &data(STDOUT, &[b'a'; 200]));
+    session.bridge.translate(Side::Upstream, &mut session.down, session.now);
+    fill(&mut session.down, b"small");
+    assert_eq!(session.down.floor(), session.down.start);
+    assert!(!session.down.has_room(4, session.bridge.client()), "4 bytes do for one small frame only");
+    assert!(session.down.has_room(5, session.bridge.client()));
+}
+
+#[test]
+fn a_segment_is_kept_for_the_half_close_behind_a_frame() {
+    let mut session = Session::running(ALL, 4096);
+    let mut lane: Lane<Vec<u8>, 2> = Lane::new(vec![0; 4096]);
+    // The ping leaves room for the header of the half-close.
+    let ping = client_frame(Opcode::Ping, true, b"");
+    let frames = [stdin(&[b'x'; 200]), stdin(&[b'y'; 200]), ping, end_of(Channel::STDIN)].concat();
+    lane.space()[..frames.len()].copy_from_slice(&frames);
+    lane.received(frames.len());
+    let mut written = Vec::new();
+    while lane.has_input() {
+        session.bridge.translate(Side::Client, &mut lane, session.now);
+        written.extend(lane.output().flatten());
+        lane.written(usize::MAX);
     }
+    let [x, y] = [b'x', b'y'].map(|byte| ToUpstream::Data(STDIN, vec![byte; 200]));
+    assert_eq!(read_as_upstream(&written), [x, y, ToUpstream::Fin(STDIN)]);
+}
+
+#[test]
+fn input_that_waits_is_left_alone_as_long_as_there_is_space() {
+    let mut session = Session::dialing(ALL, 4096);
+    let frames = [client_frame(Opcode::Ping, true, b""), stdin(&[b'x'; 1000])].concat();
+    fill(&mut session.up, &frames);
+    assert_eq!(session.bridge.translate(Side::Client, &mut session.up, session.now), Flow::NeedPeer);
+    assert_eq!(session.up.space().len(), 4096 - HEADROOM - frames.len(), "nothing moved");
+    fill(&mut session.up, &vec![0; 4096 - HEADROOM - frames.len()]);
+    assert_eq!(session.up.space().len(), 6, "the bytes of the ping are free");
 }
 
 #[test]

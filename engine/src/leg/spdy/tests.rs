@@ -133,6 +133,12 @@ fn data_with_fin_is_two_events() {
 }
 
 #[test]
+fn an_empty_frame_means_nothing() {
+    let mut leg = client(ALL);
+    assert_eq!(drain(&mut leg, &mut frame::data_header(id(5), false, 0)), []);
+}
+
+#[test]
 fn a_half_closed_channel_cannot_be_written_to() {
     let mut leg = client(ALL);
     let mut buffer = vec![0; 64];

@@ -1,0 +1,53 @@
+use core::fmt;
+
+use crate::leg::LegError;
+
+/// What [`ExecBridge::translate`](super::ExecBridge::translate) waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// All input that can be understood is consumed: read more.
+    NeedInput,
+    /// The output, and the pending bytes of both legs, have to be written first.
+    NeedWrite,
+    /// The other leg is not ready to take data.
+    NeedPeer,
+}
+
+/// How a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Upstream ended it and its status was passed on.
+    Completed,
+    /// Upstream refused it, or could not be reached.
+    Refused,
+    /// The client closed it before it was complete.
+    ClientClosed,
+    /// The client's connection was cut.
+    ClientLost,
+    /// Upstream's connection was cut, or it ended the session without a status.
+    UpstreamLost,
+    /// Upstream did not accept the session's streams in time.
+    StreamCreationTimeout,
+    /// The client broke its protocol.
+    ClientError(LegError),
+    /// Upstream broke its protocol.
+    UpstreamError(LegError),
+    /// This end shut down.
+    Shutdown,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Completed => f.write_str("completed"),
+            Self::Refused => f.write_str("refused by upstream"),
+            Self::ClientClosed => f.write_str("closed by the client"),
+            Self::ClientLost => f.write_str("lost the client"),
+            Self::UpstreamLost => f.write_str("lost upstream"),
+            Self::StreamCreationTimeout => f.write_str("upstream did not accept the streams in time"),
+            Self::ClientError(error) => write!(f, "client error: {error}"),
+            Self::UpstreamError(error) => write!(f, "upstream error: {error}"),
+            Self::Shutdown => f.write_str("shut down"),
+        }
+    }
+}
