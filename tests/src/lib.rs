@@ -1,1 +1,35 @@
-//! Placeholder.
+//! What the tests of whole programs need: the binary `strait`, started and watched, and its real peers.
+//!
+//! Nothing here waits without a deadline: a program that hangs is killed and fails its test with what it said so far.
+//!
+//! | environment variable | effect |
+//! |---|---|
+//! | `STRAIT_BINARY` | test this binary instead of building one |
+//! | `STRAIT_REQUIRE_PEERS=1` | a missing peer program fails the tests that need it, which otherwise skip |
+//! | `STRAIT_SEED` | seed of the random data; a failing test prints the one it used |
+//! | `KUBECTL` | use this kubectl instead of the one in `PATH` |
+#![expect(clippy::missing_panics_doc, reason = "a test harness fails by panicking")]
+
+mod binary;
+mod checksum;
+mod counters;
+mod exec_client;
+mod kubectl;
+mod random;
+mod raw;
+mod running;
+mod server;
+mod terminal;
+mod time;
+
+pub use binary::strait;
+pub use checksum::{Checksum, checksum_of};
+pub use counters::{Counters, is_alive};
+pub use exec_client::{EXEC_PATH, exec_prints, exec_request};
+pub use kubectl::{Kubectl, Rig};
+pub use random::Random;
+pub use raw::{Reply, exchange, raw_session};
+pub use running::{Finished, Running};
+pub use server::{Server, Shores};
+pub use terminal::Terminal;
+pub use time::{copy_paced, eventually};

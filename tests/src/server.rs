@@ -1,0 +1,171 @@
+use std::io::{BufRead, BufReader, Write as _};
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, Sender};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::counters::{children, descriptors, resident_kib};
+use crate::{Counters, Finished, Running, eventually, exec_prints, is_alive, strait};
+
+/// How long a server may take to be ready.
+const READY: Duration = Duration::from_secs(10);
+/// How long a server may live: longer than any test.
+const LIFE: Duration = Duration::from_mins(10);
+/// How long a server may take to end when it is asked to: it cuts its sessions after 5 s.
+const ORDERLY_END: Duration = Duration::from_secs(8);
+
+/// The binary `strait` as a server, ended when this value is dropped.
+#[derive(Debug)]
+pub struct Server {
+    /// Nothing once it was waited for.
+    running: Option<Running>,
+    pid: u32,
+    url: String,
+}
+
+impl Server {
+    /// Starts `strait` with these arguments and waits until it says that it is ready.
+    pub fn spawn(arguments: &[&str]) -> Self {
+        let mut command = Command::new(strait());
+        command.args(arguments).stdin(Stdio::null());
+        let mut running = Running::start(&mut command, LIFE);
+        let stdout = running.stdout.take().expect("standard output is a pipe");
+        let (lines, printed) = mpsc::channel();
+        thread::spawn(move || forward(BufReader::new(stdout), &lines));
+        let url = eventually(READY, || {
+            let news = printed.try_iter().find_map(|line| line.strip_prefix("ready ").map(String::from));
+            news.ok_or_else(|| format!("{command:?} is not ready: {}", running.stderr()))
+        });
+        Self { pid: running.pid(), url, running: Some(running) }
+    }
+
+    /// A node on a free port.
+    pub fn node() -> Self {
+        Self::spawn(&["node", "--listen", "127.0.0.1:0"])
+    }
+
+    /// A gateway on a free port, in front of `upstream`.
+    pub fn gateway(upstream: &str, arguments: &[&str]) -> Self {
+        Self::spawn(&[&["gateway", "--listen", "127.0.0.1:0", "--upstream", upstream], arguments].concat())
+    }
+
+    /// `http://HOST:PORT`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The address it listens on.
+    pub fn address(&self) -> SocketAddr {
+        let address = self.url.strip_prefix("http://").and_then(|address| address.parse().ok());
+        address.unwrap_or_else(|| panic!("not an address: {}", self.url))
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.running.as_ref().map(Running::stderr).unwrap_or_default()
+    }
+
+    /// What it holds of the system now.
+    pub fn counters(&self) -> Counters {
+        Counters::of(self.pid)
+    }
+
+    /// Memory that it occupies now, in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        resident_kib(self.pid).expect("it runs")
+    }
+
+    /// Its child processes.
+    pub fn children(&self) -> Vec<u32> {
+        children(self.pid)
+    }
+
+    /// Waits until it holds no more than in `baseline`.
+    #[track_caller]
+    pub fn returns_to(&self, baseline: Counters, limit: Duration) {
+        eventually(limit, || {
+            let counters = self.counters();
+            if counters.is_within(baseline) {
+                return Ok(());
+            }
+            let open = descriptors(self.pid);
+            Err(format!("{counters:?} is more than {baseline:?}\n{open}\n{}", self.log()))
+        });
+    }
+
+    /// Sends it a signal and waits for its end.
+    #[track_caller]
+    pub fn end_by(mut self, signal: Signal) -> Finished {
+        let running = self.running.take().expect("only this takes it");
+        running.signal(signal);
+        assert!(running.ends_within(ORDERLY_END), "it lives on: {}", running.stderr());
+        running.finish()
+    }
+
+    /// Kills it at once, as the out-of-memory killer would.
+    pub fn kill(&mut self) {
+        if let Some(running) = &mut self.running {
+            running.kill();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let Some(mut running) = self.running.take() else { return };
+        if is_alive(self.pid) {
+            running.signal(Signal::TERM);
+            running.ends_within(ORDERLY_END);
+            running.kill();
+        }
+        let log = running.stderr();
+        if thread::panicking() {
+            // Past the harness, which would keep it from the reader if the test's thread is not the main one.
+            let _ = writeln!(std::io::stderr(), "--- log of {}\n{log}---", self.url);
+        } else {
+            // A panic in one session would otherwise pass for an error of that session.
+            assert!(!log.contains("panicked at"), "{log}");
+        }
+    }
+}
+
+/// A node and a gateway in front of it.
+#[derive(Debug)]
+pub struct Shores {
+    /// The gateway. Dropped first, so that its end is not an error.
+    pub gateway: Server,
+    /// The node.
+    pub node: Server,
+}
+
+impl Shores {
+    /// Starts both.
+    pub fn start(gateway_arguments: &[&str]) -> Self {
+        let node = Server::node();
+        Self { gateway: Server::gateway(node.url(), gateway_arguments), node }
+    }
+
+    /// What the gateway and the node hold once what is allocated with the first session is there.
+    pub fn baseline(&self) -> [Counters; 2] {
+        exec_prints(self.gateway.address(), "warm");
+        thread::sleep(Duration::from_millis(500));
+        [self.gateway.counters(), self.node.counters()]
+    }
+
+    /// Waits until both hold no more than in `baseline`.
+    #[track_caller]
+    pub fn return_to(&self, [gateway, node]: [Counters; 2], limit: Duration) {
+        self.gateway.returns_to(gateway, limit);
+        self.node.returns_to(node, limit);
+    }
+}
+
+/// Goes on to the end of the output, whoever listens: a server must not be stopped by a full pipe.
+fn forward(lines: impl BufRead, to: &Sender<String>) {
+    for line in lines.lines().map_while(Result::ok) {
+        let _ = to.send(line);
+    }
+}

@@ -1,0 +1,35 @@
+use std::fmt::Display;
+use std::io::{self, Read, Write};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const POLL: Duration = Duration::from_millis(10);
+
+/// Waits until `probe` succeeds; panics with its last error when `limit` is over.
+#[track_caller]
+pub fn eventually<T, E: Display>(limit: Duration, mut probe: impl FnMut() -> Result<T, E>) -> T {
+    let started = Instant::now();
+    loop {
+        match probe() {
+            Ok(value) => return value,
+            Err(error) => assert!(started.elapsed() < limit, "not within {limit:?}: {error}"),
+        }
+        thread::sleep(POLL);
+    }
+}
+
+/// Copies all of `from` to `to`, at most `rate` bytes a second.
+pub fn copy_paced(from: &mut impl Read, to: &mut impl Write, rate: u32) -> io::Result<u64> {
+    let mut buffer = vec![0; 64 * 1024];
+    let (started, mut copied) = (Instant::now(), 0);
+    loop {
+        let count = from.read(&mut buffer)?;
+        if count == 0 {
+            return Ok(copied);
+        }
+        to.write_all(&buffer[..count])?;
+        copied += count as u64;
+        let due = Duration::from_nanos(copied * 1_000_000_000 / u64::from(rate));
+        thread::sleep(due.saturating_sub(started.elapsed()));
+    }
+}
