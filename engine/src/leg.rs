@@ -73,6 +73,9 @@ pub trait Leg {
     /// failure only.
     fn status_is_json(&self) -> bool;
 
+    /// Queues a heartbeat, unless earlier bytes still wait.
+    fn ping(&mut self);
+
     /// Queues a new terminal size for the peer. Sizes that find no room are dropped: a later one counts more.
     fn resize(&mut self, size: TerminalSize);
 

@@ -16,8 +16,6 @@ pub struct Limits {
     pub spdy_block_bytes: usize,
     /// Headers in one SPDY header block (upstream allows 1,000 since CVE-2026-35469).
     pub spdy_headers: usize,
-    /// PINGs of one peer that are answered within one second. Bounds a ping flood.
-    pub pings_per_second: u32,
     /// Time from accepting a connection to the end of its upgrade. Bounds slow heads (answer: 408).
     pub handshake: Duration,
     /// Time for the full set of streams of a session to be opened and accepted
@@ -26,6 +24,14 @@ pub struct Limits {
     /// Time for a peer to finish a close that was begun, without any progress. Long, because what its kernel
     /// holds may be the end of an output that is read slowly.
     pub close: Duration,
+    /// Time between two heartbeats on each connection of a session; zero sends none.
+    pub ping_interval: Duration,
+    /// Time without any byte from a peer after which it is taken for dead; zero waits for TCP. It runs only
+    /// while nothing but heartbeats was sent to the peer: one that has data to deal with may be slow.
+    pub peer_timeout: Duration,
+    /// Time without data in either direction after which a session is ended; zero never ends it. Heartbeats do not
+    /// count (4 h upstream, where they do).
+    pub idle: Duration,
 }
 
 impl Limits {
@@ -35,20 +41,17 @@ impl Limits {
         ws_frame_bytes: 32 * 1024 * 1024,
         spdy_block_bytes: 64 * 1024,
         spdy_headers: 64,
-        pings_per_second: 1000,
         handshake: Duration::from_secs(30),
         stream_creation: Duration::from_secs(30),
         close: Duration::from_mins(1),
+        ping_interval: Duration::from_secs(5),
+        peer_timeout: Duration::from_secs(30),
+        idle: Duration::from_hours(4),
     };
 
     /// For microcontrollers: the same times, smaller heads and header blocks.
-    pub const MICROCONTROLLER: Self = Self {
-        head_bytes: 2 * 1024,
-        spdy_block_bytes: 1024,
-        spdy_headers: 16,
-        pings_per_second: 20,
-        ..Self::HOST
-    };
+    pub const MICROCONTROLLER: Self =
+        Self { head_bytes: 2 * 1024, spdy_block_bytes: 1024, spdy_headers: 16, ..Self::HOST };
 }
 
 impl Default for Limits {

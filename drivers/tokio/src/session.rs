@@ -135,8 +135,9 @@ where
         loop {
             let now = self.now();
             let mut progress = self.poll_stop(cx) | self.poll_dial(cx, now);
-            progress |= self.pump(cx, Side::Client, now);
+            // Upstream first: what it says may set free what the client has sent.
             progress |= self.pump(cx, Side::Upstream, now);
+            progress |= self.pump(cx, Side::Client, now);
             if self.is_finished() {
                 return Poll::Ready(());
             }
@@ -200,17 +201,18 @@ where
 
     /// Moves what comes from one side to the other one, as far as it goes without waiting.
     fn pump(&mut self, cx: &mut Context<'_>, from: Side, now: Instant) -> bool {
-        let mut progress = self.poll_write(cx, from.other(), now);
         let lane = match from {
             Side::Client => &mut self.up,
             Side::Upstream => &mut self.down,
         };
         let unread = lane.input().len();
         let flow = self.bridge.translate(from, lane, now);
-        // What was consumed may have made the bridge ready for the other direction.
-        progress |= lane.input().len() < unread;
-        progress |= self.poll_write(cx, from.other(), now);
-        progress |= self.poll_shutdown(cx, from.other());
+        // What was consumed may have made the bridge ready for the other direction, or left it an answer.
+        let mut progress = lane.input().len() < unread;
+        for side in [from.other(), from] {
+            progress |= self.poll_write(cx, side, now);
+            progress |= self.poll_shutdown(cx, side);
+        }
         if flow != Flow::NeedWrite {
             progress |= self.poll_read(cx, from, now);
         }
@@ -258,7 +260,10 @@ where
         match result {
             Poll::Pending => return false,
             Poll::Ready(Ok(count)) => self.bridge.written(side, lane, count),
-            Poll::Ready(Err(error)) => self.lost(side, &error, now),
+            Poll::Ready(Err(error)) => {
+                tracing::debug!(?side, %error, "cannot write");
+                self.bridge.write_failed(side, now);
+            }
         }
         true
     }

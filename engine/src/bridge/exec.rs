@@ -1,9 +1,11 @@
+mod liveness;
 mod outcome;
 
 use core::time::Duration;
 
 pub use self::outcome::{Flow, Outcome};
 
+use self::liveness::{Due, Liveness};
 use super::status::{HeldStatus, UpstreamEnd};
 use super::{Lane, Side};
 use crate::k8s::{Channel, ChannelSet, StreamSet, Subprotocol};
@@ -46,6 +48,7 @@ pub struct ExecBridge<C, U, const STATUS: usize = 4096> {
     upstream_side: SideState,
     outcome: Option<Outcome>,
     ready_channel: Channel,
+    liveness: Liveness,
     stream_creation: Duration,
     close: Duration,
 }
@@ -97,6 +100,7 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
             upstream_side: SideState::GONE,
             outcome: None,
             ready_channel: streams.ready_channel(),
+            liveness: Liveness::new(limits),
             stream_creation: limits.stream_creation,
             close: limits.close,
         }
@@ -122,6 +126,7 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
         self.upstream = Some(leg);
         self.upstream_side = SideState::default();
         self.phase = Phase::Opening { until: now.after(self.stream_creation) };
+        self.liveness.start(now);
         self.opened();
     }
 
@@ -174,6 +179,9 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
         self.side_mut(side).begun -= first;
         count -= first;
         let last = lane.written(count);
+        if last < count {
+            self.liveness.told(side);
+        }
         if last > 0 {
             self.side_mut(side).begun = self.pending(side).len().saturating_sub(first + last);
         }
@@ -255,11 +263,13 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
     }
 
     /// When [`time`](Self::time) has to be called.
-    pub const fn deadline(&self) -> Option<Instant> {
+    pub fn deadline(&self) -> Option<Instant> {
         match self.phase {
             Phase::Closing { .. } if self.client_side.lost && self.upstream_side.lost => None,
-            Phase::Opening { until } | Phase::Closing { until, .. } => Some(until),
-            Phase::Dialing | Phase::Running | Phase::Finishing => None,
+            Phase::Closing { until, .. } => Some(until),
+            Phase::Opening { until } => Some(self.liveness.deadline().map_or(until, |due| due.min(until))),
+            Phase::Running => self.liveness.deadline(),
+            Phase::Dialing | Phase::Finishing => None,
         }
     }
 
@@ -278,7 +288,33 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
                     None => self.client_side = SideState::GONE,
                 }
             }
+            Phase::Opening { .. } | Phase::Running => self.keep_alive(now),
             _ => {}
+        }
+    }
+
+    fn keep_alive(&mut self, now: Instant) {
+        match self.liveness.due(now) {
+            Due::Nothing => {}
+            Due::Ping => {
+                self.client.ping();
+                if let Some(upstream) = &mut self.upstream {
+                    upstream.ping();
+                }
+            }
+            Due::Dead(Side::Client) => {
+                self.lost(Side::Client, now);
+                self.outcome = Some(Outcome::ClientSilent);
+            }
+            Due::Dead(Side::Upstream) => {
+                self.status.set_error("upstream does not answer any more");
+                self.finish(Outcome::UpstreamSilent);
+                self.upstream_side = SideState::GONE;
+            }
+            Due::Idle => {
+                self.status.set_error("the session was idle for too long");
+                self.finish(Outcome::Idle);
+            }
         }
     }
 
@@ -327,10 +363,12 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
                 break Flow::NeedInput;
             }
             let at = lane.consume(consumed);
+            self.liveness.heard(Side::Client, now);
             match (event, upstream) {
                 (Some(Event::Data { channel: Channel::STDIN, range }), Some(upstream))
                     if upstream.can_send(Channel::STDIN) =>
                 {
+                    self.liveness.active(now);
                     lane.data(upstream, Channel::STDIN, at + range.start..at + range.end);
                 }
                 (Some(Event::HalfClosed(channel) | Event::Reset(channel, _)), Some(upstream))
@@ -407,11 +445,13 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
                 break Flow::NeedInput;
             }
             let at = lane.consume(consumed);
+            self.liveness.heard(Side::Upstream, now);
             match event {
                 Some(Event::Data { channel: Channel::ERROR, range }) => {
                     self.status.collect(lane.consumed(at + range.start..at + range.end));
                 }
                 Some(Event::Data { channel: channel @ (Channel::STDOUT | Channel::STDERR), range }) => {
+                    self.liveness.active(now);
                     lane.data(&mut self.client, channel, at + range.start..at + range.end);
                 }
                 Some(Event::Accepted(_)) => self.opened(),

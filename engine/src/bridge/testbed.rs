@@ -29,8 +29,13 @@ pub(super) const EXIT_5: &[u8] = br#"{"metadata":{},"status":"Failure","message"
 
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
-/// A close that is not answered takes 10 s of virtual time.
-const LIMITS: Limits = Limits { close: Duration::from_secs(10), ..Limits::HOST };
+/// A close that is not answered takes 10 s of virtual time, and no heartbeats stand between the frames.
+const LIMITS: Limits = Limits {
+    close: Duration::from_secs(10),
+    ping_interval: Duration::ZERO,
+    idle: Duration::ZERO,
+    ..Limits::HOST
+};
 
 pub(super) fn id(number: u32) -> StreamId {
     StreamId::new(number).unwrap()

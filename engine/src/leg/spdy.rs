@@ -52,6 +52,7 @@ pub struct SpdyLeg<B: HeaderBlocks> {
     resize: ResizeParser,
     /// The newest size that found no room in the outbox.
     next_size: Option<TerminalSize>,
+    next_ping: u32,
     closed: bool,
 }
 
@@ -113,6 +114,10 @@ impl<B: HeaderBlocks> SpdyLeg<B> {
             second: None,
             resize: ResizeParser::new(),
             next_size: None,
+            next_ping: match role {
+                Role::Client => 1,
+                Role::Server => 2,
+            },
             closed: false,
         }
     }
@@ -308,6 +313,14 @@ impl<B: HeaderBlocks> Leg for SpdyLeg<B> {
 
     fn status_is_json(&self) -> bool {
         self.protocol.status_is_json()
+    }
+
+    fn ping(&mut self) {
+        if self.outbox.is_empty() && !self.closed {
+            let _ = self.outbox.push(&frame::ping(self.next_ping));
+            // Parity says whose ping it is; the ids of one end do not have to be unique for ever.
+            self.next_ping = self.next_ping.checked_add(2).unwrap_or(self.next_ping);
+        }
     }
 
     fn resize(&mut self, size: TerminalSize) {

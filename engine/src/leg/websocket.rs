@@ -327,6 +327,17 @@ impl Leg for WebSocketLeg {
         self.protocol.status_is_json()
     }
 
+    fn ping(&mut self) {
+        if !self.sender.outbox().is_empty() {
+            return;
+        }
+        let keys = [self.keys.draw(), self.keys.draw()];
+        let _ = self.sender.ping(&[], keys[0]);
+        // A Go client counts nothing but pongs as signs of life, and its own ping may be stuck behind input that
+        // nobody takes (`websocket-channels.md` section 7).
+        let _ = self.sender.pong(&[], keys[1]);
+    }
+
     fn resize(&mut self, size: TerminalSize) {
         self.next_size = Some(size);
         self.push_size();

@@ -32,6 +32,12 @@ pub enum Outcome {
     ClientError(LegError),
     /// Upstream broke its protocol.
     UpstreamError(LegError),
+    /// The client sent nothing for longer than [`Limits::peer_timeout`](crate::Limits::peer_timeout).
+    ClientSilent,
+    /// Upstream sent nothing for so long.
+    UpstreamSilent,
+    /// Neither side sent data for longer than [`Limits::idle`](crate::Limits::idle).
+    Idle,
     /// This end shut down.
     Shutdown,
 }
@@ -47,6 +53,9 @@ impl fmt::Display for Outcome {
             Self::StreamCreationTimeout => f.write_str("upstream did not accept the streams in time"),
             Self::ClientError(error) => write!(f, "client error: {error}"),
             Self::UpstreamError(error) => write!(f, "upstream error: {error}"),
+            Self::ClientSilent => f.write_str("the client did not answer"),
+            Self::UpstreamSilent => f.write_str("upstream did not answer"),
+            Self::Idle => f.write_str("idle for too long"),
             Self::Shutdown => f.write_str("shut down"),
         }
     }

@@ -1,0 +1,194 @@
+use core::time::Duration;
+
+use crate::bridge::Side;
+use crate::limits::Limits;
+use crate::time::Instant;
+
+/// Heartbeats, and what their absence means, from the moment that both connections stand.
+#[derive(Debug)]
+pub(super) struct Liveness {
+    ping_interval: Duration,
+    peer_timeout: Duration,
+    idle: Duration,
+    /// `None` before the session runs.
+    running: Option<Running>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Running {
+    next_ping: Instant,
+    /// When data went either way last.
+    active: Instant,
+    client: Peer,
+    upstream: Peer,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Peer {
+    /// When it sent something last.
+    heard: Instant,
+    /// Data was written to it since: it may be busy with it, and deaf behind it. A process that reads no stdin
+    /// keeps a Go server from answering pings, and a full pager keeps a Go client from it.
+    busy: bool,
+}
+
+/// What has to be done now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Due {
+    Nothing,
+    Ping,
+    /// This peer is silent for too long.
+    Dead(Side),
+    /// No data for too long.
+    Idle,
+}
+
+impl Liveness {
+    pub(super) const fn new(limits: &Limits) -> Self {
+        let Limits { ping_interval, peer_timeout, idle, .. } = *limits;
+        Self { ping_interval, peer_timeout, idle, running: None }
+    }
+
+    /// Both connections stand.
+    pub(super) fn start(&mut self, now: Instant) {
+        let peer = Peer { heard: now, busy: false };
+        let next_ping = now.after(self.ping_interval);
+        self.running = Some(Running { next_ping, active: now, client: peer, upstream: peer });
+    }
+
+    /// Something came from `side`.
+    #[inline]
+    pub(super) fn heard(&mut self, side: Side, now: Instant) {
+        if let Some(running) = &mut self.running {
+            *running.peer_mut(side) = Peer { heard: now, busy: false };
+        }
+    }
+
+    /// Data was written to `side`.
+    #[inline]
+    pub(super) fn told(&mut self, side: Side) {
+        if let Some(running) = &mut self.running {
+            running.peer_mut(side).busy = true;
+        }
+    }
+
+    /// Data went either way.
+    #[inline]
+    pub(super) fn active(&mut self, now: Instant) {
+        if let Some(running) = &mut self.running {
+            running.active = now;
+        }
+    }
+
+    /// When [`due`](Self::due) has something next.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let running = self.running?;
+        let peers = [Side::Client, Side::Upstream].map(|side| self.death(&running, side));
+        let ping = (!self.ping_interval.is_zero()).then_some(running.next_ping);
+        let idle = (!self.idle.is_zero()).then(|| running.active.after(self.idle));
+        peers.into_iter().chain([ping, idle]).flatten().min()
+    }
+
+    /// What has to be done now; a ping that is due is counted as sent.
+    pub(super) fn due(&mut self, now: Instant) -> Due {
+        let Some(mut running) = self.running else { return Due::Nothing };
+        for side in [Side::Client, Side::Upstream] {
+            if self.death(&running, side).is_some_and(|death| death <= now) {
+                return Due::Dead(side);
+            }
+        }
+        if !self.idle.is_zero() && running.active.after(self.idle) <= now {
+            return Due::Idle;
+        }
+        if self.ping_interval.is_zero() || running.next_ping > now {
+            return Due::Nothing;
+        }
+        running.next_ping = now.after(self.ping_interval);
+        self.running = Some(running);
+        Due::Ping
+    }
+
+    /// When `side` is taken for dead unless it is heard before.
+    fn death(&self, running: &Running, side: Side) -> Option<Instant> {
+        let peer = running.peer(side);
+        // Without pings nobody has to say anything.
+        let counts = !self.peer_timeout.is_zero() && !self.ping_interval.is_zero() && !peer.busy;
+        counts.then(|| peer.heard.after(self.peer_timeout))
+    }
+}
+
+impl Running {
+    const fn peer(&self, side: Side) -> &Peer {
+        match side {
+            Side::Client => &self.client,
+            Side::Upstream => &self.upstream,
+        }
+    }
+
+    const fn peer_mut(&mut self, side: Side) -> &mut Peer {
+        match side {
+            Side::Client => &mut self.client,
+            Side::Upstream => &mut self.upstream,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        ping_interval: Duration::from_secs(5),
+        peer_timeout: Duration::from_secs(30),
+        idle: Duration::from_secs(100),
+        ..Limits::HOST
+    };
+
+    fn at(seconds: u64) -> Instant {
+        Instant::from_millis(seconds * 1000)
+    }
+
+    fn started() -> Liveness {
+        let mut liveness = Liveness::new(&LIMITS);
+        liveness.start(at(10));
+        liveness
+    }
+
+    #[test]
+    fn pings_go_out_in_their_interval() {
+        let mut liveness = started();
+        assert_eq!((liveness.deadline(), liveness.due(at(14))), (Some(at(15)), Due::Nothing));
+        assert_eq!((liveness.due(at(15)), liveness.due(at(15))), (Due::Ping, Due::Nothing));
+        assert_eq!(liveness.deadline(), Some(at(20)));
+    }
+
+    #[test]
+    fn a_silent_peer_is_dead_but_a_busy_one_is_not() {
+        let mut liveness = started();
+        liveness.heard(Side::Client, at(20));
+        assert_eq!(liveness.due(at(40)), Due::Dead(Side::Upstream));
+        liveness.told(Side::Upstream);
+        assert_eq!(liveness.due(at(49)), Due::Ping);
+        assert_eq!(liveness.due(at(50)), Due::Dead(Side::Client));
+        liveness.heard(Side::Upstream, at(50));
+        liveness.told(Side::Client);
+        assert_eq!(liveness.due(at(80)), Due::Dead(Side::Upstream));
+    }
+
+    #[test]
+    fn only_data_keeps_a_session_from_being_idle() {
+        let mut liveness = started();
+        liveness.active(at(20));
+        liveness.heard(Side::Client, at(119));
+        liveness.heard(Side::Upstream, at(119));
+        assert_eq!((liveness.due(at(119)), liveness.due(at(120))), (Due::Ping, Due::Idle));
+    }
+
+    #[test]
+    fn zero_switches_each_of_them_off() {
+        let zero = Duration::ZERO;
+        let mut liveness = Liveness::new(&Limits { ping_interval: zero, idle: zero, ..LIMITS });
+        liveness.start(at(0));
+        assert_eq!((liveness.deadline(), liveness.due(at(10_000))), (None, Due::Nothing));
+    }
+}
