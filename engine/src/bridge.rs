@@ -3,9 +3,11 @@
 mod exec;
 mod lane;
 mod status;
+mod turn;
 
 pub use self::exec::{ExecBridge, Flow, Outcome};
 pub use self::lane::{HEADROOM, Lane, SMALL};
+pub use self::turn::Turn;
 
 /// One of a bridge's two connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -63,6 +63,11 @@ pub trait Leg {
     /// True if the peer is ready to take data: a stream that needs an answer before it may be used has it.
     fn is_ready(&self) -> bool;
 
+    /// True if a session on this leg begins with an empty message that says that it is accepted.
+    fn greets(&self) -> bool {
+        false
+    }
+
     /// True if this side's half of `channel` can still carry data.
     fn can_send(&self, channel: Channel) -> bool;
 

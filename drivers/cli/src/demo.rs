@@ -98,7 +98,7 @@ async fn exec(gateway: SocketAddr) -> anyhow::Result<Session> {
     let streams = StreamSet { stdin: true, stdout: true, stderr: true, tty: false };
     let mut target = [0; 512];
     let pod = Pod { namespace: "default", name: POD, container: None };
-    let len = pod.write_exec(&COMMAND, streams, &mut target)?;
+    let len = pod.write_exec(COMMAND, streams, &mut target)?;
     let mut request =
         format!("ws://{gateway}{}", String::from_utf8_lossy(&target[..len])).into_client_request()?;
     let protocol = Subprotocol::V5.name().parse().context("a protocol's name is a header value")?;

@@ -7,9 +7,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use strait::Limits;
-use strait::bridge::Lane;
+use strait::bridge::{Lane, Turn};
 use strait::k8s::{Channel, ChannelSet, StreamSet, Subprotocol, status};
-use strait::leg::{Close, Event, Leg, LegError, SpdyLeg};
+use strait::leg::{Close, Event, Leg, LegError, SpdyLeg, WebSocketLeg};
 use strait::spdy::{Inflate, LentBlocks, RstStatus};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
@@ -31,10 +31,43 @@ const SLICES: usize = 8;
 /// The channels that are streams of the process.
 const PROCESS: [Channel; 3] = [Channel::STDIN, Channel::STDOUT, Channel::STDERR];
 
-/// Serves one exec session over SPDY: one socket, one process, one task.
-pub(crate) struct NodeSession<T> {
+/// The server's end of a SPDY connection, with the memory to inflate its header blocks.
+pub(crate) type SpdyServer = SpdyLeg<LentBlocks<Box<Inflate>>>;
+
+/// What a server's leg does besides carrying channels.
+pub(crate) trait ServerLeg: Leg {
+    /// All streams are open.
+    fn opened(&mut self) {}
+
+    /// Nothing that the client may still send counts.
+    fn stop_input(&mut self) {}
+
+    /// All of the session is queued.
+    fn ended(&mut self) {}
+}
+
+impl ServerLeg for SpdyServer {
+    fn opened(&mut self) {
+        // 46 KiB that no session needs any more once its streams are open.
+        self.blocks_mut().0 = None;
+    }
+
+    fn stop_input(&mut self) {
+        self.reset(Channel::STDIN, RstStatus::CANCEL);
+        self.reset(Channel::RESIZE, RstStatus::CANCEL);
+    }
+}
+
+impl ServerLeg for WebSocketLeg {
+    fn ended(&mut self) {
+        self.close(Close::Normal);
+    }
+}
+
+/// Serves one exec session: one socket, one process, one task.
+pub(crate) struct NodeSession<T, L> {
     io: T,
-    leg: SpdyLeg<LentBlocks<Box<Inflate>>>,
+    leg: L,
     input: Lane<Pooled>,
     output: Lane<Pooled>,
     command: Command,
@@ -45,8 +78,7 @@ pub(crate) struct NodeSession<T> {
     /// Streams of the process that have not ended: stdin by the client, the others by the process.
     running: ChannelSet,
     exit: Option<Exit>,
-    /// A part of the leg's pending bytes is written: the rest comes next.
-    begun: bool,
+    turn: Turn,
     peer_ended: bool,
     timer: Pin<Box<Sleep>>,
     creation: Duration,
@@ -97,12 +129,12 @@ impl fmt::Display for End {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> NodeSession<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin, L: ServerLeg> NodeSession<T, L> {
     pub(crate) fn new(
         io: T,
         behind: &[u8],
+        mut leg: L,
         command: Command,
-        protocol: Subprotocol,
         limits: &Limits,
         pool: &Pool,
         stop: CancellationToken,
@@ -113,21 +145,27 @@ impl<T: AsyncRead + AsyncWrite + Unpin> NodeSession<T> {
             stderr: command.stderr,
             tty: command.tty,
         };
+        let mut output = Lane::to_leg(pool.take(), &leg);
+        if leg.greets() {
+            // The only signal of readiness that a client can wait for (`websocket-channels.md` section 3).
+            output.payload_space();
+            output.payload(&mut leg, streams.ready_channel(), false, 0);
+        }
         let mut input = Lane::new(pool.take());
         input.space()[..behind.len()].copy_from_slice(behind);
         input.received(behind.len());
         Self {
             io,
-            leg: SpdyLeg::server(streams, protocol, limits, LentBlocks(Some(Box::default()))),
+            leg,
             input,
-            output: Lane::new(pool.take()),
-            running: streams.channels(protocol).filter(|channel| PROCESS.contains(channel)).collect(),
+            output,
+            running: streams.channels(Subprotocol::V4).filter(|channel| PROCESS.contains(channel)).collect(),
             command,
             process: None,
             phase: Phase::Opening,
             backlog: VecDeque::new(),
             exit: None,
-            begun: false,
+            turn: Turn::new(),
             peer_ended: false,
             timer: Box::pin(tokio::time::sleep(limits.stream_creation)),
             creation: limits.stream_creation,
@@ -171,12 +209,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> NodeSession<T> {
         if !self.has_output() || self.peer_ended {
             return false;
         }
-        let pending = self.leg.pending();
-        let (first, last) = if self.begun { (pending, &[][..]) } else { (&[][..], pending) };
         let mut slices = [IoSlice::new(&[]); SLICES];
         let mut count = 0;
-        let all = std::iter::once(first).chain(self.output.output()).chain(std::iter::once(last));
-        for (to, from) in slices.iter_mut().zip(all.filter(|slice| !slice.is_empty())) {
+        for (to, from) in slices.iter_mut().zip(self.turn.output(self.leg.pending(), &self.output)) {
             *to = IoSlice::new(from);
             count += 1;
         }
@@ -188,18 +223,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> NodeSession<T> {
         true
     }
 
-    fn written(&mut self, mut count: usize) {
-        if self.begun {
-            let taken = count.min(self.leg.pending().len());
-            self.leg.sent(taken);
-            count -= taken;
-            self.begun = !self.leg.pending().is_empty();
-        }
-        let left = self.output.written(count);
-        if left > 0 {
-            self.leg.sent(left);
-            self.begun = !self.leg.pending().is_empty();
-        }
+    fn written(&mut self, count: usize) {
+        let pending = self.leg.pending().len();
+        let control = self.turn.written(pending, &mut self.output, count);
+        self.leg.sent(control);
         self.alive();
     }
 
@@ -233,7 +260,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> NodeSession<T> {
                     self.running.remove(Channel::STDIN);
                 }
                 Some(Event::Resize(size)) => self.resize(size.columns, size.rows),
-                Some(Event::End) => self.peer_gone(None),
+                Some(Event::End { .. }) => self.peer_gone(None),
                 _ => {}
             }
             self.input.consume(step.consumed);
@@ -255,8 +282,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> NodeSession<T> {
         if self.phase != Phase::Opening || !self.leg.is_ready() || !self.leg.pending().is_empty() {
             return false;
         }
-        // 46 KiB that no session needs any more once its streams are open.
-        self.leg.blocks_mut().0 = None;
+        self.leg.opened();
         match Process::spawn(&self.command) {
             Ok(process) => {
                 self.process = Some(process);
@@ -346,16 +372,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> NodeSession<T> {
     /// Sends the status and ends all streams; the connection stays until the client closes it, so that nothing of
     /// the output is cut off (`remotecommand.md` section 7).
     fn end_session(&mut self, end: End, status: impl FnOnce(&mut [u8]) -> usize) {
-        self.leg.reset(Channel::STDIN, RstStatus::CANCEL);
-        self.leg.reset(Channel::RESIZE, RstStatus::CANCEL);
-        for channel in [Channel::STDOUT, Channel::STDERR] {
-            if self.leg.can_send(channel) {
-                self.output.payload_space();
-                self.output.payload(&mut self.leg, channel, true, 0);
-            }
-        }
-        let count = status(self.output.payload_space());
-        self.output.payload(&mut self.leg, Channel::ERROR, true, count);
+        self.leg.stop_input();
+        let is_json = self.leg.status_is_json();
+        self.output.end_session(&mut self.leg, |room| {
+            let len = status(room);
+            if is_json { len } else { to_text(room, len) }
+        });
+        self.leg.ended();
         self.process = None;
         self.backlog.clear();
         self.running.remove(Channel::STDIN);
@@ -442,6 +465,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> NodeSession<T> {
             self.timer.as_mut().reset(Instant::now() + wait);
         }
     }
+}
+
+/// Makes the JSON status `room[..len]` what protocols before v4 send, and returns its length.
+fn to_text(room: &mut [u8], len: usize) -> usize {
+    let json = room[..len].to_vec();
+    status::Outcome::parse(&json).map_or(0, |outcome| outcome.write_text(room))
 }
 
 /// Reads a piece of a stream's output into the lane. 0 is its end: a read error is one too.

@@ -7,7 +7,7 @@ pub use self::outcome::{Flow, Outcome};
 
 use self::liveness::{Due, Liveness};
 use super::status::{HeldStatus, UpstreamEnd};
-use super::{Lane, Side};
+use super::{Lane, Side, Turn};
 use crate::k8s::{Channel, ChannelSet, StreamSet, Subprotocol};
 use crate::leg::{Close, Event, Leg, LegError};
 use crate::limits::Limits;
@@ -78,13 +78,11 @@ struct SideState {
     ended: bool,
     /// The connection is gone, in both directions.
     lost: bool,
-    /// So many of the pending control bytes come before the next data frame: the frames of which a part is
-    /// written already. What is queued later comes after the data, so that a Close stays the last.
-    begun: usize,
+    turn: Turn,
 }
 
 impl SideState {
-    const GONE: Self = Self { ended: true, lost: true, begun: 0 };
+    const GONE: Self = Self { ended: true, lost: true, turn: Turn::new() };
 }
 
 impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
@@ -113,8 +111,10 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
     where
         B: AsRef<[u8]> + AsMut<[u8]>,
     {
-        lane.payload_space();
-        lane.payload(&mut self.client, self.ready_channel, false, 0);
+        if self.client.greets() {
+            lane.payload_space();
+            lane.payload(&mut self.client, self.ready_channel, false, 0);
+        }
     }
 
     /// Upstream has answered the upgrade; `leg` has queued the opening of its streams. If the session has
@@ -164,28 +164,20 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
     where
         B: AsRef<[u8]> + AsMut<[u8]>,
     {
-        let pending = self.pending(side);
-        let (first, last) = pending.split_at_checked(self.side(side).begun).unwrap_or((pending, &[]));
-        let slices = core::iter::once(first).chain(lane.output()).chain(core::iter::once(last));
-        slices.filter(|slice| !slice.is_empty())
+        self.side(side).turn.output(self.pending(side), lane)
     }
 
     /// The first `count` bytes of [`output`](Self::output) were written.
-    pub fn written<B, const S: usize>(&mut self, side: Side, lane: &mut Lane<B, S>, mut count: usize)
+    pub fn written<B, const S: usize>(&mut self, side: Side, lane: &mut Lane<B, S>, count: usize)
     where
         B: AsRef<[u8]> + AsMut<[u8]>,
     {
-        let first = count.min(self.side(side).begun);
-        self.side_mut(side).begun -= first;
-        count -= first;
-        let last = lane.written(count);
-        if last < count {
+        let pending = self.pending(side).len();
+        let control = self.side_mut(side).turn.written(pending, lane, count);
+        if control < count {
             self.liveness.told(side);
         }
-        if last > 0 {
-            self.side_mut(side).begun = self.pending(side).len().saturating_sub(first + last);
-        }
-        self.sent(side, first + last);
+        self.sent(side, control);
     }
 
     /// Forgets what is to be written to `side`, which is [no longer writable](Self::is_writable).
@@ -194,7 +186,7 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
         B: AsRef<[u8]> + AsMut<[u8]>,
     {
         lane.discard_output();
-        self.side_mut(side).begun = 0;
+        self.side_mut(side).turn = Turn::new();
         self.sent(side, self.pending(side).len());
     }
 
@@ -528,24 +520,12 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
         B: AsRef<[u8]> + AsMut<[u8]>,
     {
         lane.discard_input();
-        for channel in [Channel::STDOUT, Channel::STDERR] {
-            if self.client.can_half_close(channel) {
-                lane.payload_space();
-                lane.payload(&mut self.client, channel, true, 0);
-            }
-        }
-        let text = !self.client.status_is_json();
-        let room = lane.payload_space();
-        let written = if text { self.status.write_text(room) } else { self.status.write_json(room) };
+        let (status, text) = (&self.status, !self.client.status_is_json());
+        let written = lane.end_session(&mut self.client, |room| {
+            if text { status.write_text(room) } else { status.write_json(room) }
+        });
         // Nothing is a success in text; as JSON it would be a status that is missing.
-        let is_sent = match written {
-            0 => text,
-            len => lane.payload(&mut self.client, Channel::ERROR, false, len),
-        };
-        if self.client.can_half_close(Channel::ERROR) {
-            lane.payload_space();
-            lane.payload(&mut self.client, Channel::ERROR, true, 0);
-        }
+        let is_sent = text || written;
         self.client.close(if is_sent { Close::Normal } else { Close::Internal });
         self.start_closing(Some(self.close), now);
     }

@@ -188,6 +188,27 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, const S: usize> Lane<B, S> {
         self.frame(leg, channel, fin, start..self.end)
     }
 
+    /// Ends a session on `leg`, as far as its protocol can tell: the streams of the output, the status that
+    /// `status` writes, the error stream. True if a status was put into the output; a success has none in
+    /// protocols before v4.
+    pub fn end_session<L: Leg>(&mut self, leg: &mut L, status: impl FnOnce(&mut [u8]) -> usize) -> bool {
+        for channel in [Channel::STDOUT, Channel::STDERR] {
+            self.end_stream(leg, channel);
+        }
+        let len = status(self.payload_space());
+        let is_told = len > 0 && self.payload(leg, Channel::ERROR, false, len);
+        self.end_stream(leg, Channel::ERROR);
+        is_told
+    }
+
+    /// Half-closes a channel behind the output, if `leg` can.
+    pub fn end_stream<L: Leg>(&mut self, leg: &mut L, channel: Channel) {
+        if leg.can_half_close(channel) {
+            self.payload_space();
+            self.payload(leg, channel, true, 0);
+        }
+    }
+
     /// Takes `count` bytes off the input and returns where they began in the buffer.
     #[inline]
     pub fn consume(&mut self, count: usize) -> usize {

@@ -315,6 +315,10 @@ impl Leg for WebSocketLeg {
         true
     }
 
+    fn greets(&self) -> bool {
+        self.role == Role::Server
+    }
+
     fn can_send(&self, channel: Channel) -> bool {
         channel.is_remote_command() && !self.sender.is_closing()
     }

@@ -1,0 +1,47 @@
+use super::Lane;
+
+/// Whose bytes come next on a socket: those of the lane that carries data to it, or the control bytes of its leg.
+///
+/// Control bytes come between data frames, and last, so that a Close or a GOAWAY follows all output. Control
+/// frames of which a part is written already come first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Turn {
+    /// So many of the pending control bytes come before the next data frame.
+    begun: usize,
+}
+
+impl Turn {
+    /// A socket to which nothing was written.
+    pub const fn new() -> Self {
+        Self { begun: 0 }
+    }
+
+    /// What has to be written next, in order: pieces of the `pending` control bytes and of the output of `lane`.
+    pub fn output<'a, B, const S: usize>(
+        self,
+        pending: &'a [u8],
+        lane: &'a Lane<B, S>,
+    ) -> impl Iterator<Item = &'a [u8]>
+    where
+        B: AsRef<[u8]> + AsMut<[u8]>,
+    {
+        let (first, last) = pending.split_at_checked(self.begun).unwrap_or((pending, &[]));
+        let slices = core::iter::once(first).chain(lane.output()).chain(core::iter::once(last));
+        slices.filter(|slice| !slice.is_empty())
+    }
+
+    /// The first `count` bytes of [`output`](Self::output) were written, when there were `pending` control
+    /// bytes. Returns how many of them were control bytes.
+    pub fn written<B, const S: usize>(&mut self, pending: usize, lane: &mut Lane<B, S>, count: usize) -> usize
+    where
+        B: AsRef<[u8]> + AsMut<[u8]>,
+    {
+        let first = count.min(self.begun);
+        self.begun -= first;
+        let last = lane.written(count - first);
+        if last > 0 {
+            self.begun = pending.saturating_sub(first + last);
+        }
+        first + last
+    }
+}
