@@ -7,19 +7,25 @@ use std::sync::Arc;
 use strait::Limits;
 use strait::bridge::ExecBridge;
 use strait::http::{HeadWriter, Request, reason};
-use strait::k8s::{RequestError, StreamSet, Subprotocol, Target, Verb, negotiate};
+use strait::k8s::{RequestError, Server, StreamSet, Subprotocol, Target, Verb, negotiate};
 use strait::leg::WebSocketLeg;
 use strait::ws;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::CancellationToken;
+use tokio::time::Instant;
 
 use crate::answer;
-use crate::head::{Head, read_head};
+use crate::head::Head;
 use crate::listener;
+use crate::metrics::{Metrics, ProxyType};
+use crate::origin;
 use crate::pool::Pool;
 use crate::relay::{PlainRequest, relay};
+use crate::server::{Door, Exposed, Permit, ServerOptions, Visitor};
 use crate::session::{Session, Summary};
+use crate::shutdown::Shutdown;
+use crate::stream::Stream;
+use crate::tls::TlsError;
 use crate::upstream::{self, Upstream};
 
 /// Buffers that are kept for the next sessions: 64 sessions' worth, 8 MiB.
@@ -35,12 +41,25 @@ pub struct Gateway {
     limits: Limits,
     pool: Pool,
     observer: Option<Arc<Observer>>,
+    door: Arc<Door>,
 }
 
 impl Gateway {
-    /// A gateway in front of `upstream`.
+    /// A gateway in front of `upstream`, with [`ServerOptions::default`].
     pub fn new(upstream: Upstream) -> Self {
-        Self { upstream, limits: Limits::HOST, pool: Pool::new(KEPT_BUFFERS), observer: None }
+        Self {
+            upstream,
+            limits: Limits::HOST,
+            pool: Pool::new(KEPT_BUFFERS),
+            observer: None,
+            door: Arc::default(),
+        }
+    }
+
+    /// With other options; their files are read here for the first time.
+    pub fn with_options(mut self, options: ServerOptions) -> Result<Self, TlsError> {
+        self.door = Arc::new(Door::new(options)?);
+        Ok(self)
     }
 
     /// With other limits than [`Limits::HOST`].
@@ -57,42 +76,65 @@ impl Gateway {
         self
     }
 
-    /// Serves until `stop` is cancelled; sessions that run then are ended with a status, and cut after 5 s.
-    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
+    /// Whether these options are closed enough to listen at `address`.
+    pub fn check(&self, address: SocketAddr) -> Result<(), Exposed> {
+        self.door.check_plaintext(address)?;
+        if self.upstream.is_exposed() && !self.door.options.insecure_allow_plaintext {
+            return Err(Exposed::PlaintextUpstream);
+        }
+        if self.upstream.lends_identity()
+            && !self.door.demands_certificates()
+            && !crate::server::is_loopback(address)
+        {
+            return Err(Exposed::LentIdentity(address));
+        }
+        Ok(())
+    }
+
+    /// Serves until `shutdown` says to drain and all sessions have ended; see [`Shutdown`] for how long that is.
+    ///
+    /// Fails with an [`Exposed`] if the listener's address does not pass the [`check`](Self::check).
+    pub async fn serve(self, listener: TcpListener, shutdown: impl Into<Shutdown>) -> io::Result<()> {
+        self.check(listener.local_addr()?)?;
         let gateway = Arc::new(self);
-        listener::serve(listener, stop.clone(), move |stream, peer| {
-            let (gateway, stop) = (Arc::clone(&gateway), stop.clone());
-            async move { gateway.connection(stream, peer, stop).await }
+        listener::serve(listener, &gateway.door.options, &shutdown.into(), |stream, peer, shutdown| {
+            let gateway = Arc::clone(&gateway);
+            async move { gateway.connection(stream, peer, shutdown).await }
         })
         .await
     }
 
-    async fn connection(&self, mut client: TcpStream, peer: SocketAddr, stop: CancellationToken) {
-        let head = match read_head(&mut client, self.limits.head_bytes, self.limits.handshake).await {
-            Ok(head) => head,
-            Err(failure) => {
-                tracing::debug!(%peer, ?failure, "no request");
-                if let Some(answer) = answer::to_failed_head(&failure) {
-                    answer::send_and_close(client, &answer).await;
-                }
-                return;
-            }
-        };
-        match self.route(&head, peer) {
-            Route::Plain(request) => relay(&self.upstream, client, &head, request, &self.limits).await,
-            Route::Session(accepted) => self.session(client, peer, &head, accepted, stop).await,
-            Route::Answer(answer) => answer::send_and_close(client, &answer).await,
+    async fn connection(&self, stream: TcpStream, peer: SocketAddr, shutdown: Shutdown) {
+        let Some(visitor) = self.door.enter(stream, peer, &self.limits, &shutdown).await else { return };
+        let route = self.route(&visitor, peer);
+        let Visitor { stream: client, head } = visitor;
+        match route {
+            Route::Plain(request) => tokio::select! {
+                () = relay(&self.upstream, client, &head, request, &self.limits) => {}
+                () = shutdown.closed() => {}
+            },
+            Route::Session(accepted) => match self.door.admit(&shutdown) {
+                Ok(permit) => self.session(client, peer, &head, accepted, permit, &shutdown).await,
+                Err(answer) => self.door.answer(client, &answer).await,
+            },
+            Route::Answer(answer) => self.door.answer(client, &answer).await,
         }
     }
 
-    fn route(&self, head: &Head, peer: SocketAddr) -> Route {
-        let request: Request = match Request::parse(head.head()) {
+    fn route(&self, visitor: &Visitor, peer: SocketAddr) -> Route {
+        let request: Request = match Request::parse(visitor.head.head()) {
             Ok(request) => request,
             Err(error) => {
                 tracing::info!(%peer, %error, "request refused");
                 return Route::Answer(answer::text(error.status(), &error.to_string()));
             }
         };
+        if let Err(answer) =
+            self.door.check(&request, &visitor.stream).and_then(|()| self.check_host(&request))
+        {
+            tracing::info!(%peer, path = request.path(), answer = start_line(&answer), "request refused");
+            return Route::Answer(answer);
+        }
         if request.headers.tokens("Upgrade").next().is_none() {
             return PlainRequest::of(&request, &self.upstream, peer).map_or_else(Route::Answer, Route::Plain);
         }
@@ -100,33 +142,54 @@ impl Gateway {
             Ok(accepted) => Route::Session(accepted),
             Err(refusal) => {
                 let (method, path) = (request.method, request.path());
-                tracing::info!(%peer, method, path, answer = refusal.start_line(), "upgrade refused");
+                tracing::info!(%peer, method, path, answer = start_line(&refusal.0), "upgrade refused");
+                if request.headers.has_token("Upgrade", "websocket") {
+                    self.metrics().translator_refused();
+                }
                 Route::Answer(refusal.0)
             }
         }
     }
 
+    /// A gateway that lends its own certificate lends it to no page whose name was pointed at this host's
+    /// address: requests of such a page come with that name and, where they only read, without an `Origin`.
+    fn check_host(&self, request: &Request<'_>) -> Result<(), Vec<u8>> {
+        let lends = self.upstream.lends_identity() && !self.door.demands_certificates();
+        if lends && !request.headers.get_str("Host").is_some_and(origin::is_unambiguous) {
+            return Err(answer::text(403, "Host has to be an address or localhost"));
+        }
+        Ok(())
+    }
+
+    fn metrics(&self) -> &Metrics {
+        &self.door.options.metrics
+    }
+
     async fn session(
         &self,
-        mut client: TcpStream,
+        mut client: Stream,
         peer: SocketAddr,
         head: &Head,
         accepted: Accepted,
-        stop: CancellationToken,
+        permit: Permit,
+        shutdown: &Shutdown,
     ) {
         let Accepted { answer, streams, path, request } = accepted;
+        self.count_request(&path);
         if let Err(error) = client.write_all(&answer).await {
             tracing::debug!(%peer, %error, "client left before it was answered");
             return;
         }
         let leg = WebSocketLeg::server(Subprotocol::V5, &self.limits);
         let bridge = ExecBridge::new(leg, streams, &self.limits);
-        let dial = Box::pin(upstream::dial(self.upstream.clone(), request, streams, self.limits));
-        let session = Session::new(bridge, client, head.behind(), dial, &self.pool, stop);
+        let dial = upstream::dial(self.upstream.clone(), request, streams, self.limits);
+        let dial = Box::pin(timed(dial, self.metrics().clone()));
+        let session = Session::new(bridge, client, head.behind(), dial, &self.pool, shutdown.closing());
         let summary = Box::pin(session.run()).await;
         tracing::info!(
             %peer,
             path,
+            legs = "WebSocket to SPDY/3.1",
             end = %summary.outcome,
             from_client = summary.from_client,
             to_client = summary.to_client,
@@ -135,10 +198,32 @@ impl Gateway {
             duration_ms = u64::try_from(summary.duration.as_millis()).unwrap_or(u64::MAX),
             "session ended",
         );
+        self.metrics().translated(&summary);
+        drop(permit);
         if let Some(observer) = &self.observer {
             observer(&summary);
         }
     }
+
+    fn count_request(&self, path: &str) {
+        match Target::parse(path) {
+            Ok(Target { server: Server::Api, verb, .. }) => {
+                self.metrics().api_streaming_request(verb, ProxyType::Translated);
+            }
+            Ok(Target { server: Server::Kubelet, verb, .. }) => {
+                self.metrics().kubelet_streaming_request(verb);
+            }
+            Ok(Target { server: Server::Cri, .. }) | Err(_) => {}
+        }
+    }
+}
+
+/// Tells the metrics how long upstream took.
+async fn timed<T, E>(dial: impl Future<Output = Result<T, E>>, metrics: Metrics) -> Result<T, E> {
+    let started = Instant::now();
+    let result = dial.await;
+    metrics.upstream_connected(started.elapsed(), result.is_ok());
+    result
 }
 
 /// What a request gets.
@@ -172,11 +257,11 @@ impl Refusal {
     fn text(status: u16, message: &str) -> Self {
         Self(answer::text(status, message))
     }
+}
 
-    fn start_line(&self) -> &str {
-        let line = self.0.split(|&byte| byte == b'\r').next().unwrap_or_default();
-        str::from_utf8(line).unwrap_or_default()
-    }
+fn start_line(answer: &[u8]) -> &str {
+    let line = answer.split(|&byte| byte == b'\r').next().unwrap_or_default();
+    str::from_utf8(line).unwrap_or_default()
 }
 
 impl From<RequestError> for Refusal {

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -13,82 +14,111 @@ use strait::http::{self, Body, HeadWriter, Request};
 use strait::k8s::{Refused, Subprotocol, Target, Verb, negotiate};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::CancellationToken;
+use tokio::time::Instant;
 
 use crate::answer;
-use crate::head::{Head, read_head};
+use crate::head::Head;
 use crate::kubernetes_api::{self, Answer, Pod};
 use crate::listener;
-use crate::node_session::NodeSession;
+use crate::node_session::{End, NodeSession};
 use crate::pool::Pool;
 use crate::process::Command;
+use crate::server::{Door, Exposed, Permit, ServerOptions, Visitor, is_loopback};
+use crate::shutdown::Shutdown;
+use crate::stream::Stream;
+use crate::tls::TlsError;
+use crate::token::TokenError;
 
 /// Buffers that are kept for the next sessions.
 const KEPT_BUFFERS: usize = 64;
 
 /// A streaming server for the processes of this host.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Node {
     pods: Vec<Pod>,
     limits: Limits,
     pool: Pool,
+    door: Door,
 }
 
 impl Node {
-    /// A node that answers as the pod `name` in the namespace `default`.
+    /// A node that answers as the pod `name` in the namespace `default`, with [`ServerOptions::default`].
     pub fn new(name: &str) -> Self {
         Self {
             pods: vec![Pod::new(name, SystemTime::now())],
             limits: Limits::HOST,
             pool: Pool::new(KEPT_BUFFERS),
+            door: Door::default(),
         }
     }
 
-    /// Serves until `stop` is cancelled; sessions that run then are ended, and cut after 5 s.
-    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
+    /// With other limits than [`Limits::HOST`].
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// With other options; their files are read here for the first time.
+    pub fn with_options(mut self, options: ServerOptions) -> Result<Self, TlsError> {
+        self.door.set_options(options)?;
+        Ok(self)
+    }
+
+    /// Demands the bearer token in a file from every client that has shown no certificate, and from every client if
+    /// all have to show one. The file is read again when it changes.
+    pub fn with_token_file(mut self, file: &Path) -> Result<Self, TokenError> {
+        self.door.demand_token(file)?;
+        Ok(self)
+    }
+
+    /// Whether this node is closed enough to listen at `address`.
+    pub fn check(&self, address: SocketAddr) -> Result<(), Exposed> {
+        self.door.check_plaintext(address)?;
+        if self.door.authenticates() || is_loopback(address) {
+            return Ok(());
+        }
+        Err(Exposed::Unauthenticated(address))
+    }
+
+    /// Serves until `shutdown` says to drain and all sessions have ended; see [`Shutdown`] for how long that is.
+    ///
+    /// Fails with an [`Exposed`] if the listener's address does not pass the [`check`](Self::check).
+    pub async fn serve(self, listener: TcpListener, shutdown: impl Into<Shutdown>) -> io::Result<()> {
+        self.check(listener.local_addr()?)?;
         let node = Arc::new(self);
-        listener::serve(listener, stop.clone(), move |stream, peer| {
-            let (node, stop) = (Arc::clone(&node), stop.clone());
-            async move { node.connection(stream, peer, stop).await }
+        listener::serve(listener, &node.door.options, &shutdown.into(), |stream, peer, shutdown| {
+            let node = Arc::clone(&node);
+            async move { node.connection(stream, peer, shutdown).await }
         })
         .await
     }
 
-    async fn connection(&self, mut client: TcpStream, peer: SocketAddr, stop: CancellationToken) {
-        let head = match read_head(&mut client, self.limits.head_bytes, self.limits.handshake).await {
-            Ok(head) => head,
-            Err(failure) => {
-                if let Some(answer) = answer::to_failed_head(&failure) {
-                    answer::send_and_close(client, &answer).await;
-                }
-                return;
-            }
-        };
-        let request: Request = match Request::parse(head.head()) {
-            Ok(request) => request,
-            Err(error) => {
-                let answer = answer::text(error.status(), &error.to_string());
-                return answer::send_and_close(client, &answer).await;
-            }
-        };
-        match self.accept(&request) {
-            Ok(accepted) => self.session(client, peer, &head, accepted, stop).await,
-            Err(answer) => answer::send_and_close(client, &answer).await,
+    async fn connection(&self, stream: TcpStream, peer: SocketAddr, shutdown: Shutdown) {
+        let Some(visitor) = self.door.enter(stream, peer, &self.limits, &shutdown).await else { return };
+        let accepted = self.route(&visitor);
+        let Visitor { stream: client, head } = visitor;
+        match accepted.and_then(|accepted| Ok((accepted, self.door.admit(&shutdown)?))) {
+            Ok((accepted, permit)) => self.session(client, peer, &head, accepted, permit, &shutdown).await,
+            Err(answer) => self.door.answer(client, &answer).await,
         }
     }
 
     async fn session(
         &self,
-        mut client: TcpStream,
+        mut client: Stream,
         peer: SocketAddr,
         head: &Head,
         accepted: Accepted,
-        stop: CancellationToken,
+        permit: Permit,
+        shutdown: &Shutdown,
     ) {
+        let started = Instant::now();
         if client.write_all(&accepted.answer).await.is_err() {
             return;
         }
-        let argv: Vec<_> = accepted.command.argv.clone();
+        // Not its arguments: they may be secrets.
+        let program = accepted.command.argv.first().cloned().unwrap_or_default();
         let session = NodeSession::new(
             client,
             head.behind(),
@@ -96,10 +126,22 @@ impl Node {
             accepted.protocol,
             &self.limits,
             &self.pool,
-            stop,
+            shutdown.closing(),
         );
         let end = session.run().await;
-        tracing::info!(%peer, ?argv, %end, "session ended");
+        let duration = started.elapsed();
+        self.door.options.metrics.session_ended(reason(end), duration);
+        drop(permit);
+        let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(%peer, ?program, %end, duration_ms, "session ended");
+    }
+
+    /// What a client gets: a session, or this answer.
+    fn route(&self, visitor: &Visitor) -> Result<Accepted, Vec<u8>> {
+        let request: Request = Request::parse(visitor.head.head())
+            .map_err(|error| answer::text(error.status(), &error.to_string()))?;
+        self.door.check(&request, &visitor.stream)?;
+        self.accept(&request)
     }
 
     /// What to do with a request: run a command, or send this answer.
@@ -188,6 +230,18 @@ fn negotiate_spdy(request: &Request<'_>) -> Result<Subprotocol, Vec<u8>> {
         return Err(answer::text(400, "unable to upgrade: missing upgrade headers in request"));
     }
     Ok(protocol)
+}
+
+/// How a session ended, without the details that would make a label of every session.
+const fn reason(end: End) -> &'static str {
+    match end {
+        End::Exited(_) => "completed",
+        End::NotStarted => "not_started",
+        End::ClientGone => "client_lost",
+        End::StreamCreationTimeout => "stream_creation_timeout",
+        End::Broken(_) => "client_error",
+        End::Stopped => "shutdown",
+    }
 }
 
 fn write_101(protocol: Subprotocol) -> Option<Vec<u8>> {

@@ -76,11 +76,13 @@ struct Socket<T> {
     sent: u64,
     eof: bool,
     shut: bool,
+    /// Something was written since the last complete flush.
+    unflushed: bool,
 }
 
 impl<T> Socket<T> {
     const fn new(io: T) -> Self {
-        Self { io, received: 0, sent: 0, eof: false, shut: false }
+        Self { io, received: 0, sent: 0, eof: false, shut: false, unflushed: false }
     }
 }
 
@@ -137,6 +139,7 @@ where
             let mut progress = self.poll_stop(cx) | self.poll_dial(cx, now);
             progress |= self.pump(cx, Side::Client, now);
             progress |= self.pump(cx, Side::Upstream, now);
+            progress |= self.flush(cx, now);
             if self.is_finished() {
                 return Poll::Ready(());
             }
@@ -263,6 +266,24 @@ where
         true
     }
 
+    /// Sees that what was written leaves, without waiting for it: TLS may still hold it. True if a connection
+    /// was found to be lost.
+    fn flush(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let client = self.client.flush(cx).err();
+        let upstream = match &mut self.upstream {
+            Upstream::Connected(socket) => socket.flush(cx).err(),
+            Upstream::Dialing(_) | Upstream::None => None,
+        };
+        let mut lost = false;
+        for (side, error) in [(Side::Client, client), (Side::Upstream, upstream)] {
+            if let Some(error) = error {
+                self.lost(side, &error, now);
+                lost = true;
+            }
+        }
+        lost
+    }
+
     fn poll_shutdown(&mut self, cx: &mut Context<'_>, side: Side) -> bool {
         let lane = if side == Side::Client { &self.down } else { &self.up };
         if !self.bridge.shutdown_due(side) || self.bridge.has_output(side, lane) {
@@ -312,10 +333,21 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
             Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
             Poll::Ready(Ok(count)) => {
                 self.sent += count as u64;
+                self.unflushed = true;
                 Poll::Ready(Ok(count))
             }
             other => other,
         }
+    }
+
+    fn flush(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.unflushed
+            && let Poll::Ready(result) = Pin::new(&mut self.io).poll_flush(cx)
+        {
+            self.unflushed = false;
+            result?;
+        }
+        Ok(())
     }
 
     /// True if the sending half was shut down by this call.

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use strait::Limits;
 use strait::http::{HeadWriter, Request, Response, WriteError};
@@ -9,10 +10,13 @@ use strait::leg::SpdyLeg;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use url::Url;
+use url::{Host, Url};
 
 use crate::head::{Head, HeadFailure, read_head};
+use crate::listener::prepare;
 use crate::session::{Connected, Refused};
+use crate::stream::Stream;
+use crate::tls::{ClientTls, Connector, TlsError};
 
 /// Most bytes of a refusal's body that are read.
 const REFUSAL_BODY: u64 = 64 * 1024;
@@ -46,6 +50,8 @@ pub struct Upstream {
     port: u16,
     /// In front of every request's path; empty, or `/...` without a slash at its end.
     prefix: String,
+    tls: Option<Arc<Connector>>,
+    is_loopback: bool,
 }
 
 /// Why a URL cannot be an upstream.
@@ -53,21 +59,34 @@ pub struct Upstream {
 pub enum UpstreamError {
     /// It is no URL.
     Url(url::ParseError),
-    /// Its scheme is not `http`.
+    /// Its scheme is neither `http` nor `https`.
     Scheme(String),
     /// It names no host.
     NoHost,
     /// It carries a user, a query or a fragment.
     Excess(&'static str),
+    /// TLS cannot be set up.
+    Tls(TlsError),
+    /// Its scheme is `http`, so what was said of TLS would be ignored.
+    TlsIgnored,
 }
 
 impl Upstream {
-    /// The upstream at a URL such as `http://127.0.0.1:10250` or `http://host/prefix`.
+    /// The upstream at a URL such as `https://127.0.0.1:10250` or `http://host/prefix`. With `https`, its certificate
+    /// has to be signed by a CA that this system trusts.
     pub fn parse(url: &str) -> Result<Self, UpstreamError> {
+        Self::with_tls(url, ClientTls::default())
+    }
+
+    /// The upstream at a URL whose scheme is `https`, or `http` if `tls` is the default.
+    pub fn with_tls(url: &str, tls: ClientTls) -> Result<Self, UpstreamError> {
         let url = Url::parse(url).map_err(UpstreamError::Url)?;
-        if url.scheme() != "http" {
-            return Err(UpstreamError::Scheme(url.scheme().into()));
-        }
+        let with_tls = match url.scheme() {
+            "https" => true,
+            "http" if tls == ClientTls::default() => false,
+            "http" => return Err(UpstreamError::TlsIgnored),
+            other => return Err(UpstreamError::Scheme(other.into())),
+        };
         let excess = [
             (!url.username().is_empty() || url.password().is_some(), "a user"),
             (url.query().is_some(), "a query"),
@@ -76,18 +95,44 @@ impl Upstream {
         if let Some((_, what)) = excess.into_iter().find(|(found, _)| *found) {
             return Err(UpstreamError::Excess(what));
         }
+        let host: String = url.host_str().ok_or(UpstreamError::NoHost)?.into();
+        let is_loopback = match url.host() {
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            Some(Host::Domain(name)) => name == "localhost",
+            None => false,
+        };
+        let tls = if with_tls {
+            Some(Arc::new(Connector::new(tls, without_brackets(&host)).map_err(UpstreamError::Tls)?))
+        } else {
+            None
+        };
         Ok(Self {
-            host: url.host_str().ok_or(UpstreamError::NoHost)?.into(),
+            host,
             port: url.port_or_known_default().unwrap_or(80),
             prefix: url.path().trim_end_matches('/').into(),
+            tls,
+            is_loopback,
         })
     }
 
-    pub(crate) async fn connect(&self) -> io::Result<TcpStream> {
-        let host = self.host.trim_start_matches('[').trim_end_matches(']');
-        let stream = TcpStream::connect((host, self.port)).await?;
-        stream.set_nodelay(true)?;
-        Ok(stream)
+    /// What is sent to it can be read on the way.
+    pub(crate) const fn is_exposed(&self) -> bool {
+        self.tls.is_none() && !self.is_loopback
+    }
+
+    /// Clients act with a certificate of this end's.
+    pub(crate) fn lends_identity(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.has_identity)
+    }
+
+    pub(crate) async fn connect(&self) -> io::Result<Stream> {
+        let stream = TcpStream::connect((without_brackets(&self.host), self.port)).await?;
+        prepare(&stream)?;
+        Ok(match &self.tls {
+            None => Stream::Plain(stream),
+            Some(tls) => Stream::Tls(Box::new(tls.connect(stream).await?)),
+        })
     }
 
     /// The head of a request that is passed on as it is, but on a connection of its own.
@@ -136,7 +181,8 @@ impl Upstream {
             .header("Host", format!("{}:{}", self.host, self.port));
         for line in request.headers.iter() {
             let dropped = NOT_FORWARDED.iter().any(|name| name.eq_ignore_ascii_case(line.name))
-                || line.name.eq_ignore_ascii_case("Sec-WebSocket-Protocol");
+                || line.name.eq_ignore_ascii_case("Sec-WebSocket-Protocol")
+                || names_a_user(line.name);
             if !dropped {
                 head = head.header(line.name, line.value);
             }
@@ -151,6 +197,17 @@ impl Upstream {
     }
 }
 
+/// True for the headers by which an API server is told who a user is by a proxy that it trusts: a client that sent
+/// them through a gateway with such a certificate would be whoever it likes.
+fn names_a_user(header: &str) -> bool {
+    header.get(..9).is_some_and(|start| start.eq_ignore_ascii_case("X-Remote-"))
+}
+
+/// The host of a URL as resolvers and certificates know it.
+fn without_brackets(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
 /// On SPDY v5 behaves as v4, and today's servers choose v4 (`http-upgrade.md` section 2.1).
 const OFFERED: [Subprotocol; 2] = [Subprotocol::V5, Subprotocol::V4];
 
@@ -160,7 +217,7 @@ pub(crate) async fn dial(
     request: Vec<u8>,
     streams: StreamSet,
     limits: Limits,
-) -> Result<Connected<TcpStream>, Refused> {
+) -> Result<Connected<Stream>, Refused> {
     match timeout(limits.handshake, upgrade(&upstream, &request, &limits)).await {
         Ok(Ok((io, head))) => Ok(Connected {
             io,
@@ -172,16 +229,17 @@ pub(crate) async fn dial(
     }
 }
 
-async fn upgrade(
-    upstream: &Upstream,
-    request: &[u8],
-    limits: &Limits,
-) -> Result<(TcpStream, Head), DialError> {
+async fn upgrade(upstream: &Upstream, request: &[u8], limits: &Limits) -> Result<(Stream, Head), DialError> {
     let mut io = upstream.connect().await.map_err(DialError::Connect)?;
     io.write_all(request).await.map_err(DialError::Connect)?;
+    io.flush().await.map_err(DialError::Connect)?;
     let head = read_head(&mut io, limits.head_bytes, limits.handshake).await.map_err(DialError::Head)?;
     let response: Response =
         Response::parse(head.head()).map_err(|error| DialError::Head(HeadFailure::Malformed(error)))?;
+    if (300..400).contains(&response.status) {
+        // Never followed: it would carry the client's credentials to wherever upstream points (CVE-2020-8559).
+        return Err(DialError::Redirect { status: response.status });
+    }
     if response.status != 101 {
         let status = response.status;
         return Err(DialError::Refused { status, body: read_body(&mut io, &head, limits).await });
@@ -199,7 +257,7 @@ async fn upgrade(
 }
 
 /// What a refusal says, as far as it comes within the deadline and the limit.
-async fn read_body(io: &mut TcpStream, head: &Head, limits: &Limits) -> Vec<u8> {
+async fn read_body(io: &mut Stream, head: &Head, limits: &Limits) -> Vec<u8> {
     let response: Result<Response<'_>, _> = Response::parse(head.head());
     let length = match response.map(|response| response.body("POST")) {
         Ok(strait::http::Body::Length(length)) => length.min(REFUSAL_BODY),
@@ -218,6 +276,7 @@ enum DialError {
     Timeout,
     Head(HeadFailure),
     Refused { status: u16, body: Vec<u8> },
+    Redirect { status: u16 },
     NotUpgraded,
     Protocol(String),
 }
@@ -256,6 +315,7 @@ impl fmt::Display for DialError {
             Self::Refused { body, .. } => {
                 write!(f, "unable to upgrade connection: {}", String::from_utf8_lossy(body).trim_end())
             }
+            Self::Redirect { status } => write!(f, "redirect not allowed: upstream answered {status}"),
             Self::NotUpgraded => f.write_str("unable to upgrade: missing upgrade headers in response"),
             Self::Protocol(name) => write!(f, "upstream chose the unknown protocol {name}"),
         }
@@ -283,9 +343,11 @@ impl fmt::Display for UpstreamError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Url(error) => write!(f, "not a URL: {error}"),
-            Self::Scheme(scheme) => write!(f, "scheme {scheme} is not supported, only http"),
+            Self::Scheme(scheme) => write!(f, "scheme {scheme} is not supported, only http and https"),
             Self::NoHost => f.write_str("the URL names no host"),
             Self::Excess(what) => write!(f, "the URL carries {what}"),
+            Self::Tls(error) => write!(f, "{error}"),
+            Self::TlsIgnored => f.write_str("the scheme is http, but there are options for TLS"),
         }
     }
 }
