@@ -1,4 +1,13 @@
+mod serving;
+mod upstream;
+
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use strait::k8s::Subprotocol;
+
+pub(crate) use serving::Serving;
+pub(crate) use upstream::UpstreamOptions;
 
 /// Kubernetes streams between WebSocket and SPDY/3.1.
 #[derive(Debug, Parser)]
@@ -36,32 +45,45 @@ pub(crate) struct Demo {
 #[derive(Debug, Args)]
 pub(crate) struct Gateway {
     #[command(flatten)]
-    pub(crate) listen: Listen,
+    pub(crate) upstream: UpstreamOptions,
 
-    /// Where requests go, for example `http://127.0.0.1:10250`.
-    #[arg(long, value_name = "URL")]
-    pub(crate) upstream: String,
-
-    /// Seconds from a connection to the end of its upgrade, for the client and again for upstream.
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
-    pub(crate) handshake_timeout: u64,
+    #[command(flatten)]
+    pub(crate) serving: Serving,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Node {
-    #[command(flatten)]
-    pub(crate) listen: Listen,
-
     /// Name of the pod that kubectl sees, in the namespace `default`.
     #[arg(long, value_name = "NAME", default_value = "demo")]
     pub(crate) pod: String,
+
+    /// Demand the bearer token in this file. A client that shows a certificate of --client-ca-file needs no token,
+    /// unless certificates are required: then both are.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+
+    /// Subprotocols that are spoken over SPDY; none refuses SPDY.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = subprotocol,
+          default_value = "v4.channel.k8s.io,v3.channel.k8s.io,v2.channel.k8s.io,channel.k8s.io")]
+    pub(crate) spdy_protocols: Vec<Subprotocol>,
+
+    /// Subprotocols that are spoken over WebSocket; `none` is a client that offers none, and an empty list refuses
+    /// WebSocket.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = subprotocol,
+          default_value = "v5.channel.k8s.io,v4.channel.k8s.io,v4.base64.channel.k8s.io,channel.k8s.io,base64.channel.k8s.io,none")]
+    pub(crate) websocket_protocols: Vec<Subprotocol>,
+
+    #[command(flatten)]
+    pub(crate) serving: Serving,
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct Listen {
-    /// Address and port; port 0 takes a free one.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
-    pub(crate) listen: String,
+/// A subprotocol by its name. An empty word is one that nobody speaks here, so that a list can be empty.
+fn subprotocol(name: &str) -> Result<Subprotocol, String> {
+    match name {
+        "none" => Ok(Subprotocol::None),
+        "" => Ok(Subprotocol::PortForward),
+        _ => Subprotocol::from_name(name).ok_or_else(|| format!("no subprotocol {name}")),
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]

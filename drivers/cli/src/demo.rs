@@ -7,13 +7,12 @@ use futures_util::{SinkExt, StreamExt};
 use strait::k8s::{Channel, Outcome, Pod, StreamSet, Subprotocol};
 use strait_tokio::gateway::Gateway;
 use strait_tokio::node::Node;
-use strait_tokio::{Summary, Upstream};
+use strait_tokio::{Shutdown, Summary, Upstream};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_util::sync::CancellationToken;
 
 const POD: &str = "demo";
 
@@ -28,20 +27,20 @@ const INPUT: usize = 1_000_000;
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Starts a node and a gateway, sends a command through both and prints what happened.
-pub(crate) async fn run(once: bool, stop: CancellationToken) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(once: bool, shutdown: Shutdown) -> anyhow::Result<ExitCode> {
     let node = TcpListener::bind("127.0.0.1:0").await?;
     let gateway = TcpListener::bind("127.0.0.1:0").await?;
     let (node_address, address) = (node.local_addr()?, gateway.local_addr()?);
     let upstream = Upstream::parse(&format!("http://{node_address}"))?;
     println!("client --WebSocket--> gateway {address} --SPDY/3.1--> node {node_address} --> process\n");
 
-    let node = tokio::spawn(Node::new(POD).serve(node, stop.clone()));
+    let node = tokio::spawn(Node::new(POD).serve(node, shutdown.clone()));
     let (report, mut reports) = mpsc::unbounded_channel();
     let translator = Gateway::new(upstream).with_observer(move |summary| {
         // After the self-run nobody listens.
         let _ = report.send(*summary);
     });
-    let gateway = tokio::spawn(translator.serve(gateway, stop.clone()));
+    let gateway = tokio::spawn(translator.serve(gateway, shutdown.clone()));
 
     let self_run = async { anyhow::Ok((exec(address).await?, reports.recv().await)) };
     let (session, summary) = timeout(DEADLINE, self_run).await.context("the self-run took too long")??;
@@ -49,7 +48,7 @@ pub(crate) async fn run(once: bool, stop: CancellationToken) -> anyhow::Result<E
     drop(reports);
     print_instructions(address);
     if once {
-        stop.cancel();
+        shutdown.close();
     } else {
         println!("ready http://{address}");
     }

@@ -181,6 +181,11 @@ impl Answer {
         Self::of(400, &json::failure(400, "BadRequest", message, None))
     }
 
+    /// 401, worded as an API server does.
+    pub fn unauthorized() -> Self {
+        Self::of(401, &json::failure(401, "Unauthorized", "Unauthorized", None))
+    }
+
     fn not_found(kind: &str, name: &str) -> Self {
         let message = format!("{kind} {name:?} not found");
         Self::of(404, &json::failure(404, "NotFound", &message, Some((kind, name))))

@@ -1,12 +1,24 @@
 //! Strait on tokio: the gateway that carries exec sessions between WebSocket and SPDY/3.1, and a node, a
 //! streaming server for local processes.
+//!
+//! Both are closed by default: [`ServerOptions`] says what opens them, and [`Shutdown`] how they stop.
 
 mod answer;
+mod handshake;
 mod head;
 mod listener;
+mod metrics;
+mod origin;
+mod passthrough;
 mod pool;
 mod relay;
+mod reload;
+mod route;
+mod server;
 mod session;
+mod shutdown;
+mod stream;
+mod token;
 mod upstream;
 
 pub mod gateway;
@@ -15,8 +27,14 @@ pub mod kubernetes_api;
 pub mod node;
 #[cfg(target_os = "linux")]
 mod node_session;
+pub mod operations;
 #[cfg(target_os = "linux")]
 pub mod process;
+pub mod tls;
 
+pub use metrics::Metrics;
+pub use server::{Exposed, ServerOptions};
 pub use session::Summary;
-pub use upstream::{Upstream, UpstreamError};
+pub use shutdown::Shutdown;
+pub use token::TokenError;
+pub use upstream::{Upstream, UpstreamError, UpstreamKind};

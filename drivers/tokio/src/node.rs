@@ -5,101 +5,167 @@ use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use strait::Limits;
-use strait::http::{self, Body, HeadWriter, Request};
-use strait::k8s::{Refused, Subprotocol, Target, Verb, negotiate};
+use strait::http::{Body, Request};
+use strait::k8s::{StreamSet, Subprotocol, Target, Verb};
+use strait::leg::WebSocketLeg;
+use strait::spdy::LentBlocks;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::CancellationToken;
+use tokio::time::Instant;
 
 use crate::answer;
-use crate::head::{Head, read_head};
+use crate::handshake::{self, Agreed};
+use crate::head::Head;
 use crate::kubernetes_api::{self, Answer, Pod};
 use crate::listener;
-use crate::node_session::NodeSession;
+use crate::node_session::{End, NodeSession, SpdyServer};
 use crate::pool::Pool;
 use crate::process::Command;
+use crate::server::{Door, Exposed, Permit, ServerOptions, Visitor, is_loopback};
+use crate::shutdown::Shutdown;
+use crate::stream::Stream;
+use crate::tls::TlsError;
+use crate::token::TokenError;
 
 /// Buffers that are kept for the next sessions.
 const KEPT_BUFFERS: usize = 64;
 
 /// A streaming server for the processes of this host.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Node {
     pods: Vec<Pod>,
     limits: Limits,
     pool: Pool,
+    door: Door,
+    spdy: Vec<Subprotocol>,
+    websocket: Vec<Subprotocol>,
 }
 
+/// What a node speaks over WebSocket: all that a CRI streaming server knows, and v5.
+const WEBSOCKET: [Subprotocol; 6] = [
+    Subprotocol::V5,
+    Subprotocol::V4,
+    Subprotocol::V4Base64,
+    Subprotocol::V1,
+    Subprotocol::V1Base64,
+    Subprotocol::None,
+];
+
 impl Node {
-    /// A node that answers as the pod `name` in the namespace `default`.
+    /// A node that answers as the pod `name` in the namespace `default`, with [`ServerOptions::default`].
     pub fn new(name: &str) -> Self {
         Self {
             pods: vec![Pod::new(name, SystemTime::now())],
             limits: Limits::HOST,
             pool: Pool::new(KEPT_BUFFERS),
+            door: Door::default(),
+            spdy: Subprotocol::SPDY_SERVER.to_vec(),
+            websocket: WEBSOCKET.to_vec(),
         }
     }
 
-    /// Serves until `stop` is cancelled; sessions that run then are ended, and cut after 5 s.
-    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
+    /// Speaks only these protocols over SPDY and over WebSocket: an upgrade to any other is refused.
+    #[must_use]
+    pub fn with_protocols(mut self, spdy: &[Subprotocol], websocket: &[Subprotocol]) -> Self {
+        self.spdy.retain(|known| spdy.contains(known));
+        self.websocket.retain(|known| websocket.contains(known));
+        self
+    }
+
+    /// With other limits than [`Limits::HOST`].
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// With other options; their files are read here for the first time.
+    pub fn with_options(mut self, options: ServerOptions) -> Result<Self, TlsError> {
+        self.door.set_options(options)?;
+        Ok(self)
+    }
+
+    /// Demands the bearer token in a file from every client that has shown no certificate, and from every client if
+    /// all have to show one. The file is read again when it changes.
+    pub fn with_token_file(mut self, file: &Path) -> Result<Self, TokenError> {
+        self.door.demand_token(file)?;
+        Ok(self)
+    }
+
+    /// Whether this node is closed enough to listen at `address`.
+    pub fn check(&self, address: SocketAddr) -> Result<(), Exposed> {
+        self.door.check_plaintext(address)?;
+        if self.door.authenticates() || is_loopback(address) {
+            return Ok(());
+        }
+        Err(Exposed::Unauthenticated(address))
+    }
+
+    /// Serves until `shutdown` says to drain and all sessions have ended; see [`Shutdown`] for how long that is.
+    ///
+    /// Fails with an [`Exposed`] if the listener's address does not pass the [`check`](Self::check).
+    pub async fn serve(self, listener: TcpListener, shutdown: impl Into<Shutdown>) -> io::Result<()> {
+        self.check(listener.local_addr()?)?;
         let node = Arc::new(self);
-        listener::serve(listener, stop.clone(), move |stream, peer| {
-            let (node, stop) = (Arc::clone(&node), stop.clone());
-            async move { node.connection(stream, peer, stop).await }
+        listener::serve(listener, &node.door.options, &shutdown.into(), |stream, peer, shutdown| {
+            let node = Arc::clone(&node);
+            async move { node.connection(stream, peer, shutdown).await }
         })
         .await
     }
 
-    async fn connection(&self, mut client: TcpStream, peer: SocketAddr, stop: CancellationToken) {
-        let head = match read_head(&mut client, self.limits.head_bytes, self.limits.handshake).await {
-            Ok(head) => head,
-            Err(failure) => {
-                if let Some(answer) = answer::to_failed_head(&failure) {
-                    answer::send_and_close(client, &answer).await;
-                }
-                return;
-            }
-        };
-        let request: Request = match Request::parse(head.head()) {
-            Ok(request) => request,
-            Err(error) => {
-                let answer = answer::text(error.status(), &error.to_string());
-                return answer::send_and_close(client, &answer).await;
-            }
-        };
-        match self.accept(&request) {
-            Ok(accepted) => self.session(client, peer, &head, accepted, stop).await,
-            Err(answer) => answer::send_and_close(client, &answer).await,
+    async fn connection(&self, stream: TcpStream, peer: SocketAddr, shutdown: Shutdown) {
+        let Some(visitor) = self.door.enter(stream, peer, &self.limits, &shutdown).await else { return };
+        let accepted = self.route(&visitor);
+        let Visitor { stream: client, head } = visitor;
+        match accepted.and_then(|accepted| Ok((accepted, self.door.admit(&shutdown)?))) {
+            Ok((accepted, permit)) => self.session(client, peer, &head, accepted, permit, &shutdown).await,
+            Err(answer) => self.door.answer(client, &answer).await,
         }
     }
 
     async fn session(
         &self,
-        mut client: TcpStream,
+        mut client: Stream,
         peer: SocketAddr,
         head: &Head,
         accepted: Accepted,
-        stop: CancellationToken,
+        permit: Permit,
+        shutdown: &Shutdown,
     ) {
+        let started = Instant::now();
         if client.write_all(&accepted.answer).await.is_err() {
             return;
         }
-        let argv: Vec<_> = accepted.command.argv.clone();
-        let session = NodeSession::new(
-            client,
-            head.behind(),
-            accepted.command,
-            accepted.protocol,
-            &self.limits,
-            &self.pool,
-            stop,
-        );
-        let end = session.run().await;
-        tracing::info!(%peer, ?argv, %end, "session ended");
+        // Not its arguments: they may be secrets.
+        let program = accepted.command.argv.first().cloned().unwrap_or_default();
+        let Accepted { command, streams, protocol, .. } = accepted;
+        let (limits, behind) = (&self.limits, head.behind());
+        let end = if accepted.is_websocket {
+            let leg = WebSocketLeg::server(protocol, limits);
+            NodeSession::new(client, behind, leg, command, limits, &self.pool, shutdown.closing()).run().await
+        } else {
+            let leg = SpdyServer::server(streams, protocol, limits, LentBlocks(Some(Box::default())));
+            NodeSession::new(client, behind, leg, command, limits, &self.pool, shutdown.closing()).run().await
+        };
+        let duration = started.elapsed();
+        self.door.options.metrics.session_ended(reason(end), duration);
+        drop(permit);
+        let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(%peer, ?program, %end, duration_ms, "session ended");
+    }
+
+    /// What a client gets: a session, or this answer.
+    fn route(&self, visitor: &Visitor) -> Result<Accepted, Vec<u8>> {
+        let request: Request = Request::parse(visitor.head.head())
+            .map_err(|error| answer::text(error.status(), &error.to_string()))?;
+        self.door.check(&request, &visitor.stream)?;
+        self.accept(&request)
     }
 
     /// What to do with a request: run a command, or send this answer.
@@ -120,12 +186,13 @@ impl Node {
         if target.verb != Verb::Exec {
             return Err(answer::text(501, "this node serves exec only"));
         }
-        if request.headers.has_token("Upgrade", "websocket") {
-            // As a CRI streaming server answers a protocol that it does not know.
-            return Err(b"HTTP/1.1 403 Forbidden\r\n\r\n".to_vec());
-        }
         let streams = target.streams().map_err(|error| answer::text(error.status(), &error.to_string()))?;
-        let protocol = negotiate_spdy(request)?;
+        let is_websocket = handshake::is_websocket(request);
+        let Agreed { answer, protocol } = if is_websocket {
+            handshake::websocket(request, &self.websocket)?
+        } else {
+            handshake::spdy(request, &self.spdy)?
+        };
         let argv = target.command().map(|argument| OsString::from_vec(argument.bytes().collect())).collect();
         let command = Command {
             argv,
@@ -134,8 +201,7 @@ impl Node {
             stdout: streams.stdout,
             stderr: streams.stderr,
         };
-        let answer = write_101(protocol).ok_or_else(|| answer::text(500, "the answer cannot be written"))?;
-        Ok(Accepted { answer, command, protocol })
+        Ok(Accepted { answer, command, streams, protocol, is_websocket })
     }
 
     fn plain(&self, request: &Request<'_>) -> Vec<u8> {
@@ -150,55 +216,21 @@ impl Node {
 struct Accepted {
     answer: Vec<u8>,
     command: Command,
+    streams: StreamSet,
     protocol: Subprotocol,
+    is_websocket: bool,
 }
 
-/// The versions that this node speaks over SPDY.
-const SPOKEN: &[Subprotocol] = &[Subprotocol::V4];
-
-/// The checks of a SPDY upgrade, in the order in which upstream's servers do them, with their answers
-/// (`http-upgrade.md` section 2.2).
-fn negotiate_spdy(request: &Request<'_>) -> Result<Subprotocol, Vec<u8>> {
-    const NAME: &str = "X-Stream-Protocol-Version";
-    let offered = || request.headers.lines(NAME);
-    let list = offered().map(String::from_utf8_lossy).collect::<Vec<_>>().join(" ");
-    let protocol = negotiate(offered(), SPOKEN).map_err(|refused| match refused {
-        Refused::Missing => answer::text(
-            400,
-            &format!(
-                "unable to upgrade: header {NAME} does not exist in request with {} headers",
-                request.headers.len()
-            ),
-        ),
-        Refused::NoItem => {
-            answer::text(400, &format!("unable to upgrade: header {NAME} contains [{list}], but no valid protocols"))
-        }
-        Refused::OnlyBearer | Refused::NothingInCommon => {
-            let accepted: Vec<_> = SPOKEN.iter().map(|known| known.name()).collect();
-            let headers: Vec<_> =
-                accepted.iter().map(|name| ("X-Accepted-Stream-Protocol-Versions", *name)).collect();
-            let message = format!(
-                "unable to upgrade: unable to negotiate protocol: client supports [{list}], server accepts [{}]\n",
-                accepted.join(" ")
-            );
-            answer::response(403, &headers, "text/plain; charset=utf-8", message)
-        }
-    })?;
-    if !request.wants_upgrade() || !request.headers.has_token("Upgrade", "SPDY/3.1") {
-        return Err(answer::text(400, "unable to upgrade: missing upgrade headers in request"));
+/// How a session ended, without the details that would make a label of every session.
+const fn reason(end: End) -> &'static str {
+    match end {
+        End::Exited(_) => "completed",
+        End::NotStarted => "not_started",
+        End::ClientGone => "client_lost",
+        End::StreamCreationTimeout => "stream_creation_timeout",
+        End::Broken(_) => "client_error",
+        End::Stopped => "shutdown",
     }
-    Ok(protocol)
-}
-
-fn write_101(protocol: Subprotocol) -> Option<Vec<u8>> {
-    let mut bytes = vec![0; 256];
-    let head = HeadWriter::response(&mut bytes, 101, http::reason(101))
-        .header("Connection", "Upgrade")
-        .header("Upgrade", "SPDY/3.1")
-        .header("X-Stream-Protocol-Version", protocol.name());
-    let len = head.finish().ok()?;
-    bytes.truncate(len);
-    Some(bytes)
 }
 
 fn to_bytes(answer: &Answer) -> Vec<u8> {

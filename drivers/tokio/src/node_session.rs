@@ -190,10 +190,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin, L: ServerLeg> NodeSession<T, L> {
             progress |= self.poll_exit(cx);
             progress |= self.poll_read(cx);
             progress |= self.poll_stop(cx);
+            progress |= self.flush(cx);
             if let Phase::GoingAway(end) = self.phase
                 && (self.peer_ended || !self.has_output())
+                && (self.poll_close(cx).is_ready() || self.peer_ended)
             {
-                return self.poll_close(cx).map(|()| end);
+                return Poll::Ready(end);
             }
             if !progress && self.poll_timer(cx).is_pending() {
                 return Poll::Pending;
@@ -220,6 +222,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin, L: ServerLeg> NodeSession<T, L> {
             Poll::Ready(Ok(count)) if count > 0 => self.written(count),
             Poll::Ready(result) => self.peer_gone(result.err()),
         }
+        true
+    }
+
+    /// Sees that what was written leaves, without waiting for it: TLS may still hold it. True if the connection
+    /// was found to be lost.
+    fn flush(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.peer_ended {
+            return false;
+        }
+        let Poll::Ready(Err(error)) = Pin::new(&mut self.io).poll_flush(cx) else { return false };
+        self.peer_gone(Some(error));
         true
     }
 
@@ -260,7 +273,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin, L: ServerLeg> NodeSession<T, L> {
                     self.running.remove(Channel::STDIN);
                 }
                 Some(Event::Resize(size)) => self.resize(size.columns, size.rows),
-                Some(Event::End { .. }) => self.peer_gone(None),
+                Some(Event::End { .. }) => self.go_away(End::ClientGone, Close::Normal),
                 _ => {}
             }
             self.input.consume(step.consumed);

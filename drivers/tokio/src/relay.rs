@@ -4,11 +4,11 @@ use std::time::Duration;
 use strait::Limits;
 use strait::http::{Body, Request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::answer;
 use crate::head::Head;
+use crate::stream::Stream;
 use crate::upstream::Upstream;
 
 /// A response may pause so long (a watch, a followed log) before its connections are closed.
@@ -45,7 +45,7 @@ impl PlainRequest {
 /// nothing can follow the request that was looked at, and exactly its body is passed on.
 pub(crate) async fn relay(
     upstream: &Upstream,
-    mut client: TcpStream,
+    mut client: Stream,
     head: &Head,
     request: PlainRequest,
     limits: &Limits,
@@ -72,7 +72,7 @@ pub(crate) async fn relay(
         tracing::debug!(%error, "request was not passed on");
         return answer::send_and_close(client, &answer::text(502, "upstream did not take the request")).await;
     }
-    let (mut from_client, mut to_client) = client.split();
+    let (mut from_client, mut to_client) = tokio::io::split(&mut client);
     let answered = tokio::select! {
         answered = copy(&mut server, &mut to_client) => answered,
         // A client that closes does not want its answer any more.
@@ -94,6 +94,7 @@ where
     loop {
         let count = timeout(IDLE, from.read(&mut buffer)).await??;
         if count == 0 {
+            timeout(IDLE, to.flush()).await??;
             return Ok(());
         }
         timeout(IDLE, to.write_all(&buffer[..count])).await??;

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use strait::Instant;
 use strait::bridge::{ExecBridge, Flow, Lane, Outcome, Side};
-use strait::leg::{SpdyLeg, WebSocketLeg};
-use strait::spdy::SkipBlocks;
+use strait::leg::Leg;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -17,20 +16,19 @@ use crate::pool::{Pool, Pooled};
 /// Slices of one vectored write: a lane's segments and the control bytes before and behind them.
 const SLICES: usize = 66;
 
-type Bridge = ExecBridge<WebSocketLeg, SpdyLeg<SkipBlocks>>;
-
 /// An upstream connection whose upgrade was answered with 101.
-pub(crate) struct Connected<U> {
+pub(crate) struct Connected<U, L> {
     pub(crate) io: U,
-    pub(crate) leg: SpdyLeg<SkipBlocks>,
-    /// Bytes that came behind the 101: the first SPDY bytes.
+    pub(crate) leg: L,
+    /// Bytes that came behind the 101.
     pub(crate) behind: Vec<u8>,
 }
 
 /// Upstream cannot be reached or refused: a Status (JSON) for the client.
 pub(crate) struct Refused(pub(crate) Vec<u8>);
 
-type Dial<U> = Pin<Box<dyn Future<Output = Result<Connected<U>, Refused>> + Send>>;
+/// A connection that is being made.
+pub(crate) type Dial<U, L> = Pin<Box<dyn Future<Output = Result<Connected<U, L>, Refused>> + Send>>;
 
 /// What one session carried and how it ended.
 #[derive(Debug, Clone, Copy)]
@@ -50,10 +48,10 @@ pub struct Summary {
 }
 
 /// Runs one exec or attach session: two sockets, two lanes, and the bridge between them, in one task.
-pub(crate) struct Session<C, U> {
-    bridge: Bridge,
+pub(crate) struct Session<C, U, A, B> {
+    bridge: ExecBridge<A, B>,
     client: Socket<C>,
-    upstream: Upstream<U>,
+    upstream: Upstream<U, B>,
     /// From the client to upstream.
     up: Lane<Pooled>,
     /// From upstream to the client.
@@ -64,8 +62,8 @@ pub(crate) struct Session<C, U> {
     stopped: bool,
 }
 
-enum Upstream<U> {
-    Dialing(Dial<U>),
+enum Upstream<U, B> {
+    Dialing(Dial<U, B>),
     Connected(Socket<U>),
     None,
 }
@@ -76,34 +74,37 @@ struct Socket<T> {
     sent: u64,
     eof: bool,
     shut: bool,
+    /// Something was written since the last complete flush.
+    unflushed: bool,
 }
 
 impl<T> Socket<T> {
     const fn new(io: T) -> Self {
-        Self { io, received: 0, sent: 0, eof: false, shut: false }
+        Self { io, received: 0, sent: 0, eof: false, shut: false, unflushed: false }
     }
 }
 
-impl<C, U> Session<C, U>
+impl<C, U, A: Leg, B: Leg> Session<C, U, A, B>
 where
     C: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,
 {
     /// A session with a client that got its 101. `behind` is what it sent behind its request's head.
     pub(crate) fn new(
-        bridge: Bridge,
+        bridge: ExecBridge<A, B>,
         client: C,
         behind: &[u8],
-        dial: Dial<U>,
+        dial: Dial<U, B>,
         pool: &Pool,
         stop: CancellationToken,
     ) -> Self {
+        let down = Lane::to_leg(pool.take(), bridge.client());
         let mut session = Self {
             bridge,
             client: Socket::new(client),
             upstream: Upstream::Dialing(dial),
             up: Lane::new(pool.take()),
-            down: Lane::new(pool.take()),
+            down,
             started: tokio::time::Instant::now(),
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             stop: Box::pin(stop.cancelled_owned()),
@@ -138,6 +139,7 @@ where
             // Upstream first: what it says may set free what the client has sent.
             progress |= self.pump(cx, Side::Upstream, now);
             progress |= self.pump(cx, Side::Client, now);
+            progress |= self.flush(cx, now);
             if self.is_finished() {
                 return Poll::Ready(());
             }
@@ -268,6 +270,24 @@ where
         true
     }
 
+    /// Sees that what was written leaves, without waiting for it: TLS may still hold it. True if a connection
+    /// was found to be lost.
+    fn flush(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let client = self.client.flush(cx).err();
+        let upstream = match &mut self.upstream {
+            Upstream::Connected(socket) => socket.flush(cx).err(),
+            Upstream::Dialing(_) | Upstream::None => None,
+        };
+        let mut lost = false;
+        for (side, error) in [(Side::Client, client), (Side::Upstream, upstream)] {
+            if let Some(error) = error {
+                self.lost(side, &error, now);
+                lost = true;
+            }
+        }
+        lost
+    }
+
     fn poll_shutdown(&mut self, cx: &mut Context<'_>, side: Side) -> bool {
         let lane = if side == Side::Client { &self.down } else { &self.up };
         if !self.bridge.shutdown_due(side) || self.bridge.has_output(side, lane) {
@@ -317,10 +337,21 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
             Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
             Poll::Ready(Ok(count)) => {
                 self.sent += count as u64;
+                self.unflushed = true;
                 Poll::Ready(Ok(count))
             }
             other => other,
         }
+    }
+
+    fn flush(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.unflushed
+            && let Poll::Ready(result) = Pin::new(&mut self.io).poll_flush(cx)
+        {
+            self.unflushed = false;
+            result?;
+        }
+        Ok(())
     }
 
     /// True if the sending half was shut down by this call.

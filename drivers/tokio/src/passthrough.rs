@@ -1,0 +1,186 @@
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+use crate::pool::{Pool, Pooled};
+
+/// Bytes that were passed on, by whom they came from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct PassedOn {
+    pub(crate) from_client: u64,
+    pub(crate) from_upstream: u64,
+    /// A connection failed, or made no progress for too long after the other one had ended.
+    pub(crate) cut: bool,
+}
+
+/// Passes the bytes of an upgraded connection on, both ways, until both directions have ended.
+///
+/// The end of one direction is passed on as a half-close and the other one goes on: what is still on
+/// its way arrives (upstream's proxy closes both, and loses it). Once a direction has ended, the
+/// other gets `linger` between two bytes. An error ends both.
+pub(crate) async fn pass_on<C, U>(client: C, upstream: U, linger: Duration, pool: &Pool) -> PassedOn
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    U: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut pipes = Pipes {
+        client,
+        upstream,
+        up: Direction::new(pool),
+        down: Direction::new(pool),
+        linger,
+        timer: Box::pin(tokio::time::sleep(linger)),
+    };
+    let ended = poll_fn(|cx| pipes.poll(cx)).await;
+    if let Err(error) = &ended {
+        tracing::debug!(%error, "connection cut");
+    }
+    PassedOn { from_client: pipes.up.passed, from_upstream: pipes.down.passed, cut: ended.is_err() }
+}
+
+struct Pipes<C, U> {
+    client: C,
+    upstream: U,
+    up: Direction,
+    down: Direction,
+    linger: Duration,
+    timer: Pin<Box<Sleep>>,
+}
+
+struct Direction {
+    buffer: Pooled,
+    start: usize,
+    end: usize,
+    passed: u64,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    /// The source has ended; what is buffered is not written yet.
+    Draining,
+    /// All is written and the sink's sending half is shut down.
+    Ended,
+}
+
+impl<C, U> Pipes<C, U>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    U: AsyncRead + AsyncWrite + Unpin,
+{
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let up = self.up.poll(cx, &mut self.client, &mut self.upstream)?;
+            let down = self.down.poll(cx, &mut self.upstream, &mut self.client)?;
+            let ended = [self.up.state, self.down.state].map(|state| state == State::Ended);
+            if ended == [true, true] {
+                return Poll::Ready(Ok(()));
+            }
+            if up || down {
+                self.timer.as_mut().reset(Instant::now() + self.linger);
+                continue;
+            }
+            if ended == [false, false] || self.timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+    }
+}
+
+impl Direction {
+    fn new(pool: &Pool) -> Self {
+        Self { buffer: pool.take(), start: 0, end: 0, passed: 0, state: State::Open }
+    }
+
+    /// Moves what can be moved without waiting; true if something was.
+    fn poll<R, W>(&mut self, cx: &mut Context<'_>, from: &mut R, to: &mut W) -> io::Result<bool>
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        let mut progress = false;
+        if self.start < self.end {
+            match Pin::new(&mut *to).poll_write(cx, &self.buffer.as_ref()[self.start..self.end]) {
+                Poll::Pending => return Ok(false),
+                Poll::Ready(result) => {
+                    let count = result?;
+                    if count == 0 {
+                        return Err(io::ErrorKind::WriteZero.into());
+                    }
+                    self.start += count;
+                    self.passed += count as u64;
+                    progress = true;
+                }
+            }
+        }
+        if self.start == self.end && self.state == State::Open {
+            let mut buffer = ReadBuf::new(self.buffer.as_mut());
+            if let Poll::Ready(result) = Pin::new(from).poll_read(cx, &mut buffer) {
+                result?;
+                (self.start, self.end) = (0, buffer.filled().len());
+                if self.end == 0 {
+                    self.state = State::Draining;
+                }
+                progress = true;
+            }
+        }
+        if self.start == self.end && self.state == State::Draining {
+            // A sink that is gone already needs no half-close.
+            if Pin::new(to).poll_shutdown(cx).is_ready() {
+                self.state = State::Ended;
+                progress = true;
+            }
+        }
+        Ok(progress)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    fn pool() -> Pool {
+        Pool::new(4)
+    }
+
+    #[tokio::test]
+    async fn a_half_close_is_passed_on_and_the_other_direction_goes_on() {
+        let (mut client, ours) = duplex(1000);
+        let (theirs, mut upstream) = duplex(1000);
+        let passing =
+            tokio::spawn(async move { pass_on(ours, theirs, Duration::from_secs(5), &pool()).await });
+        client.write_all(b"request").await.unwrap();
+        client.shutdown().await.unwrap();
+        let mut request = Vec::new();
+        upstream.read_to_end(&mut request).await.unwrap();
+        assert_eq!(request, b"request");
+        let answer = vec![7; 300_000];
+        upstream.write_all(&answer).await.unwrap();
+        drop(upstream);
+        let mut received = Vec::new();
+        client.read_to_end(&mut received).await.unwrap();
+        assert_eq!(received, answer);
+        assert_eq!(passing.await.unwrap(), PassedOn { from_client: 7, from_upstream: 300_000, cut: false });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_side_that_stalls_after_the_other_has_ended_is_cut() {
+        let (client, ours) = duplex(1000);
+        let (theirs, mut upstream) = duplex(1000);
+        let passing =
+            tokio::spawn(async move { pass_on(ours, theirs, Duration::from_secs(5), &pool()).await });
+        drop(client);
+        let begin = Instant::now();
+        assert!(passing.await.unwrap().cut);
+        assert_eq!(begin.elapsed().as_secs(), 5);
+        assert_eq!(upstream.read(&mut [0; 8]).await.unwrap(), 0);
+    }
+}
