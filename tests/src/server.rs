@@ -44,12 +44,18 @@ impl Server {
 
     /// A node on a free port.
     pub fn node() -> Self {
-        Self::spawn(&["node", "--listen", "127.0.0.1:0"])
+        Self::spawn(&["node", "--listen", "127.0.0.1:0", "--drain-timeout", "0"])
     }
 
     /// A gateway on a free port, in front of `upstream`.
     pub fn gateway(upstream: &str, arguments: &[&str]) -> Self {
-        Self::spawn(&[&["gateway", "--listen", "127.0.0.1:0", "--upstream", upstream], arguments].concat())
+        Self::spawn(
+            &[
+                &["gateway", "--listen", "127.0.0.1:0", "--drain-timeout", "0", "--upstream", upstream],
+                arguments,
+            ]
+            .concat(),
+        )
     }
 
     /// `http://HOST:PORT`.

@@ -57,9 +57,9 @@ pub struct Gateway {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum UpstreamProtocol {
     /// WebSocket if upstream takes it, else SPDY; what it takes is remembered.
-    #[default]
     Auto,
-    /// SPDY/3.1 only.
+    /// SPDY/3.1 only, which every upstream speaks.
+    #[default]
     Spdy,
     /// WebSocket only.
     WebSocket,

@@ -163,10 +163,12 @@ mod tests {
         upstream.read_to_end(&mut request).await.unwrap();
         assert_eq!(request, b"request");
         let answer = vec![7; 300_000];
-        upstream.write_all(&answer).await.unwrap();
-        drop(upstream);
         let mut received = Vec::new();
-        client.read_to_end(&mut received).await.unwrap();
+        let answering = async {
+            upstream.write_all(&answer).await.unwrap();
+            drop(upstream);
+        };
+        tokio::join!(answering, async { client.read_to_end(&mut received).await.unwrap() });
         assert_eq!(received, answer);
         assert_eq!(passing.await.unwrap(), PassedOn { from_client: 7, from_upstream: 300_000, cut: false });
     }

@@ -49,8 +49,8 @@ pub(crate) struct UpstreamOptions {
 
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
 enum Protocol {
-    #[default]
     Auto,
+    #[default]
     Spdy,
     Websocket,
 }
