@@ -24,9 +24,11 @@ const REFUSAL_BODY: u64 = 64 * 1024;
 /// Room for what the gateway adds to a request's head.
 const ADDED: usize = 1024;
 
-/// Headers of the client's request that concern its connection only, or its WebSocket handshake.
-const NOT_FORWARDED: [&str; 15] = [
+/// Headers of the client's request that concern its connection to the gateway only, or its WebSocket handshake.
+/// `Origin` is one: the gateway has answered for it, and to upstream it would be a foreign one.
+const NOT_FORWARDED: [&str; 16] = [
     "Host",
+    "Origin",
     "Connection",
     "Upgrade",
     "Keep-Alive",
