@@ -129,10 +129,8 @@ impl Gateway {
                 return Route::Answer(answer::text(error.status(), &error.to_string()));
             }
         };
-        if let Err(answer) =
-            self.door.check(&request, &visitor.stream).and_then(|()| self.check_host(&request))
-        {
-            tracing::info!(%peer, path = request.path(), answer = start_line(&answer), "request refused");
+        let checked = self.door.check(&request, &visitor.stream, peer);
+        if let Err(answer) = checked.and_then(|()| self.check_host(&request)) {
             return Route::Answer(answer);
         }
         if request.headers.tokens("Upgrade").next().is_none() {
@@ -142,7 +140,7 @@ impl Gateway {
             Ok(accepted) => Route::Session(accepted),
             Err(refusal) => {
                 let (method, path) = (request.method, request.path());
-                tracing::info!(%peer, method, path, answer = start_line(&refusal.0), "upgrade refused");
+                tracing::info!(%peer, method, path, answer = answer::start_line(&refusal.0), "upgrade refused");
                 if request.headers.has_token("Upgrade", "websocket") {
                     self.metrics().translator_refused();
                 }
@@ -257,11 +255,6 @@ impl Refusal {
     fn text(status: u16, message: &str) -> Self {
         Self(answer::text(status, message))
     }
-}
-
-fn start_line(answer: &[u8]) -> &str {
-    let line = answer.split(|&byte| byte == b'\r').next().unwrap_or_default();
-    str::from_utf8(line).unwrap_or_default()
 }
 
 impl From<RequestError> for Refusal {
