@@ -231,7 +231,7 @@ impl Door {
         if stream.has_peer_certificate() && !self.demands_certificates() {
             return true;
         }
-        token.current().is_shown_by(request.headers.get("Authorization"))
+        token.current().is_shown_by(request)
     }
 
     /// The right to run one session more. The error is the answer.

@@ -17,6 +17,7 @@ use crate::listener::prepare;
 use crate::session::{Connected, Refused};
 use crate::stream::Stream;
 use crate::tls::{ClientTls, Connector, TlsError};
+use crate::token;
 
 /// Most bytes of a refusal's body that are read.
 const REFUSAL_BODY: u64 = 64 * 1024;
@@ -188,6 +189,12 @@ impl Upstream {
             if !dropped {
                 head = head.header(line.name, line.value);
             }
+        }
+        if request.headers.get("Authorization").is_none()
+            && let Some(token) = token::of_browser(request)
+        {
+            // Towards SPDY there are no subprotocols to carry it.
+            head = head.header("Authorization", [b"Bearer ", &token[..]].concat());
         }
         let came_through =
             request.headers.lines("X-Forwarded-For").filter_map(|value| str::from_utf8(value).ok());

@@ -48,6 +48,10 @@ async fn a_session_through_a_gateway_needs_the_nodes_token() {
     let right = [("Authorization", "Bearer letmein")];
     let session = exec(tcp(gateway.address).await, "echo in", &right).await.unwrap().finish().await;
     assert_eq!(session.stdout, b"in\n");
+    let browser = "v5.channel.k8s.io, base64url.bearer.authorization.k8s.io.bGV0bWVpbg";
+    let browser = [("Sec-WebSocket-Protocol", browser)];
+    let session = exec(tcp(gateway.address).await, "echo in", &browser).await.unwrap().finish().await;
+    assert_eq!(session.stdout, b"in\n", "{}", session.status);
     let session = exec(tcp(gateway.address).await, "echo in", &[]).await.unwrap().finish().await;
     assert!(session.stdout.is_empty());
     assert!(session.status.contains("\"code\":401"), "{}", session.status);
