@@ -50,6 +50,12 @@ pub(crate) fn to_failed_head(failure: &HeadFailure) -> Option<Vec<u8>> {
     }
 }
 
+/// The first line of an answer, for the log.
+pub(crate) fn start_line(answer: &[u8]) -> &str {
+    let line = answer.split(|&byte| byte == b'\r').next().unwrap_or_default();
+    str::from_utf8(line).unwrap_or_default()
+}
+
 /// Sends the last bytes of a connection and closes it so that they arrive: what the peer still sends is
 /// read for a while, because unread bytes at the close make the kernel reset the connection.
 pub(crate) async fn send_and_close<T: AsyncRead + AsyncWrite + Unpin>(mut io: T, bytes: &[u8]) {

@@ -180,10 +180,8 @@ impl Gateway {
                 return Route::Answer(answer::text(error.status(), &error.to_string()));
             }
         };
-        if let Err(answer) =
-            self.door.check(&request, &visitor.stream).and_then(|()| self.check_host(&request))
-        {
-            tracing::info!(%peer, path = request.path(), answer = start_line(&answer), "request refused");
+        let checked = self.door.check(&request, &visitor.stream, peer);
+        if let Err(answer) = checked.and_then(|()| self.check_host(&request)) {
             return Route::Answer(answer);
         }
         if request.headers.tokens("Upgrade").next().is_none() {
@@ -200,7 +198,7 @@ impl Gateway {
             Ok(plan) => Route::Upgrade(plan),
             Err(answer) => {
                 let (method, path) = (request.method, request.path());
-                tracing::info!(%peer, method, path, answer = start_line(&answer), "upgrade refused");
+                tracing::info!(%peer, method, path, answer = answer::start_line(&answer), "upgrade refused");
                 if handshake::is_websocket(&request) {
                     self.metrics().translator_refused();
                 }
@@ -486,9 +484,4 @@ enum Route {
     Upgrade(Plan),
     /// This answer.
     Answer(Vec<u8>),
-}
-
-fn start_line(answer: &[u8]) -> &str {
-    let line = answer.split(|&byte| byte == b'\r').next().unwrap_or_default();
-    str::from_utf8(line).unwrap_or_default()
 }

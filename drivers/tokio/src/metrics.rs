@@ -148,6 +148,12 @@ impl Metrics {
         self.0.translator_requests.get_or_create(&[("code", 400)]).inc();
     }
 
+    /// The handshake of a tunnelled port-forward was answered: 101, 400, 500, or what upstream answered.
+    #[allow(dead_code, reason = "for the tunnel, which this driver does not route yet")]
+    pub(crate) fn tunnel_request(&self, code: u16) {
+        self.0.tunnel_requests.get_or_create(&[("code", code)]).inc();
+    }
+
     /// The upgrade of an upstream connection took so long, and succeeded or not.
     pub(crate) fn upstream_connected(&self, duration: Duration, connected: bool) {
         self.0.upstream_connect.observe(duration.as_secs_f64());
@@ -317,5 +323,41 @@ const fn reason(outcome: Outcome) -> &'static str {
         Outcome::UpstreamSilent => "upstream_silent",
         Outcome::Idle => "idle",
         Outcome::Shutdown => "shutdown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn upstreams_counters_have_upstreams_names() {
+        let metrics = Metrics::new();
+        metrics.tunnel_request(101);
+        metrics.kubelet_streaming_request(Verb::Attach);
+        metrics.api_streaming_request(Verb::PortForward, ProxyType::Translated);
+        metrics.translator_refused();
+        let text = metrics.to_text();
+        for sample in [
+            "apiserver_stream_tunnel_requests_total{code=\"101\"} 1\n",
+            "kubelet_websocket_streaming_requests_total{subresource=\"attach\"} 1\n",
+            "apiserver_websocket_streaming_requests_total{subresource=\"portforward\",proxy_type=\"translated_at_apiserver\"} 1\n",
+            "apiserver_stream_translator_requests_total{code=\"400\"} 1\n",
+        ] {
+            assert!(text.contains(sample), "{sample} in {text}");
+        }
+    }
+
+    #[test]
+    fn what_is_open_is_counted_until_it_is_dropped() {
+        let metrics = Metrics::new();
+        let (one, two) = (metrics.connection(), metrics.connection());
+        drop(one);
+        assert!(metrics.to_text().contains("strait_connections_open 1\n"));
+        drop(two);
+        let text = metrics.to_text();
+        assert!(
+            text.contains("strait_connections_open 0\n") && text.contains("strait_connections_total 2\n")
+        );
     }
 }

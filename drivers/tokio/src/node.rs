@@ -121,7 +121,7 @@ impl Node {
 
     async fn connection(&self, stream: TcpStream, peer: SocketAddr, shutdown: Shutdown) {
         let Some(visitor) = self.door.enter(stream, peer, &self.limits, &shutdown).await else { return };
-        let accepted = self.route(&visitor);
+        let accepted = self.route(&visitor, peer);
         let Visitor { stream: client, head } = visitor;
         match accepted.and_then(|accepted| Ok((accepted, self.door.admit(&shutdown)?))) {
             Ok((accepted, permit)) => self.session(client, peer, &head, accepted, permit, &shutdown).await,
@@ -161,10 +161,10 @@ impl Node {
     }
 
     /// What a client gets: a session, or this answer.
-    fn route(&self, visitor: &Visitor) -> Result<Accepted, Vec<u8>> {
+    fn route(&self, visitor: &Visitor, peer: SocketAddr) -> Result<Accepted, Vec<u8>> {
         let request: Request = Request::parse(visitor.head.head())
             .map_err(|error| answer::text(error.status(), &error.to_string()))?;
-        self.door.check(&request, &visitor.stream)?;
+        self.door.check(&request, &visitor.stream, peer)?;
         self.accept(&request)
     }
 

@@ -14,6 +14,9 @@ use crate::upstream::Upstream;
 /// A response may pause so long (a watch, a followed log) before its connections are closed.
 const IDLE: Duration = Duration::from_hours(4);
 
+/// A request's body may pause so long: nobody has a reason to send one slowly.
+const BODY_IDLE: Duration = Duration::from_secs(30);
+
 /// A request that is no upgrade, as upstream gets it.
 pub(crate) struct PlainRequest {
     head: Vec<u8>,
@@ -66,7 +69,7 @@ pub(crate) async fn relay(
         let first = usize::try_from(request.length).unwrap_or(usize::MAX).min(behind.len());
         server.write_all(&request.head).await?;
         server.write_all(&behind[..first]).await?;
-        copy(&mut (&mut client).take(request.length - first as u64), &mut server).await
+        copy(&mut (&mut client).take(request.length - first as u64), &mut server, BODY_IDLE).await
     };
     if let Err(error) = passed_on.await {
         tracing::debug!(%error, "request was not passed on");
@@ -74,7 +77,7 @@ pub(crate) async fn relay(
     }
     let (mut from_client, mut to_client) = tokio::io::split(&mut client);
     let answered = tokio::select! {
-        answered = copy(&mut server, &mut to_client) => answered,
+        answered = copy(&mut server, &mut to_client, IDLE) => answered,
         // A client that closes does not want its answer any more.
         gone = gone(&mut from_client) => Err(gone),
     };
@@ -84,20 +87,20 @@ pub(crate) async fn relay(
     }
 }
 
-/// Copies to the end, if no pause is longer than [`IDLE`].
-async fn copy<R, W>(from: &mut R, to: &mut W) -> std::io::Result<()>
+/// Copies to the end, if no pause is longer than `idle`.
+async fn copy<R, W>(from: &mut R, to: &mut W, idle: Duration) -> std::io::Result<()>
 where
     R: AsyncReadExt + Unpin,
     W: AsyncWriteExt + Unpin,
 {
     let mut buffer = vec![0; 16 * 1024];
     loop {
-        let count = timeout(IDLE, from.read(&mut buffer)).await??;
+        let count = timeout(idle, from.read(&mut buffer)).await??;
         if count == 0 {
-            timeout(IDLE, to.flush()).await??;
+            timeout(idle, to.flush()).await??;
             return Ok(());
         }
-        timeout(IDLE, to.write_all(&buffer[..count])).await??;
+        timeout(idle, to.write_all(&buffer[..count])).await??;
     }
 }
 

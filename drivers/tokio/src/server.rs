@@ -193,9 +193,21 @@ impl Door {
         }
     }
 
-    /// Checks who asks. What does not concern the request's meaning is checked here, before anything is looked at that
-    /// does. The error is the answer.
-    pub(crate) fn check(&self, request: &Request<'_>, stream: &Stream) -> Result<(), Vec<u8>> {
+    /// Checks who asks, before anything is looked at that is asked for. The error is the answer.
+    pub(crate) fn check(
+        &self,
+        request: &Request<'_>,
+        stream: &Stream,
+        peer: SocketAddr,
+    ) -> Result<(), Vec<u8>> {
+        self.judge(request, stream).inspect_err(|answer| {
+            // The path only: queries carry commands, and commands carry secrets.
+            let path = request.path();
+            tracing::info!(%peer, path, answer = answer::start_line(answer), "request refused");
+        })
+    }
+
+    fn judge(&self, request: &Request<'_>, stream: &Stream) -> Result<(), Vec<u8>> {
         if !origin::is_allowed(request, stream.is_tls(), &self.options.allowed_origins) {
             return Err(answer::text(403, "requests of web pages from this Origin are not allowed"));
         }
@@ -219,7 +231,7 @@ impl Door {
         if stream.has_peer_certificate() && !self.demands_certificates() {
             return true;
         }
-        token.current().is_shown_by(request.headers.get("Authorization"))
+        token.current().is_shown_by(request)
     }
 
     /// The right to run one session more. The error is the answer.

@@ -372,3 +372,6 @@ fn fill(lane: &mut Lane<Pooled>, bytes: &[u8]) -> u64 {
     lane.received(count);
     count as u64
 }
+
+#[cfg(test)]
+mod tests;

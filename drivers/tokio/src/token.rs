@@ -2,7 +2,14 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use strait::http::Request;
 use subtle::ConstantTimeEq;
+
+/// How an item of `Sec-WebSocket-Protocol` begins that is no protocol but a token: browsers cannot send
+/// `Authorization` with a WebSocket (`http-upgrade.md` section 3.1).
+const BROWSERS_TOKEN: &str = "base64url.bearer.authorization.k8s.io.";
 
 /// The bearer token that clients have to show (RFC 6750 section 2.1).
 pub(crate) struct Token(Vec<u8>);
@@ -27,13 +34,31 @@ impl Token {
         Ok(Self(token.into()))
     }
 
-    /// True if the value of `Authorization` is this token. How long the comparison takes says nothing about it but
-    /// its length.
-    pub(crate) fn is_shown_by(&self, authorization: Option<&[u8]>) -> bool {
-        let Some(value) = authorization else { return false };
-        let Some((scheme, shown)) = value.split_at_checked(7) else { return false };
-        scheme.eq_ignore_ascii_case(b"Bearer ") && bool::from(shown.trim_ascii().ct_eq(&self.0))
+    /// True if a request shows this token. How long the comparison takes says nothing about it but its length.
+    pub(crate) fn is_shown_by(&self, request: &Request<'_>) -> bool {
+        match request.headers.get("Authorization") {
+            Some(value) => value.split_at_checked(7).is_some_and(|(scheme, shown)| {
+                scheme.eq_ignore_ascii_case(b"Bearer ") && self.is(shown.trim_ascii())
+            }),
+            None => of_browser(request).is_some_and(|shown| self.is(&shown)),
+        }
     }
+
+    fn is(&self, shown: &[u8]) -> bool {
+        shown.ct_eq(&self.0).into()
+    }
+}
+
+/// The token that a browser shows among its subprotocols.
+pub(crate) fn of_browser(request: &Request<'_>) -> Option<Vec<u8>> {
+    let items = request.headers.tokens("Sec-WebSocket-Protocol");
+    let mut shown = items.filter_map(|item| item.strip_prefix(BROWSERS_TOKEN));
+    // With two of them, who looks at one would not know of the other.
+    let (Some(encoded), None) = (shown.next(), shown.next()) else { return None };
+    let mut token = vec![0; encoded.len()];
+    let length = URL_SAFE_NO_PAD.decode_slice(encoded, &mut token).ok()?;
+    token.truncate(length);
+    (length > 0 && token.iter().all(u8::is_ascii_graphic)).then_some(token)
 }
 
 impl fmt::Debug for Token {
@@ -59,16 +84,31 @@ impl std::error::Error for TokenError {}
 mod tests {
     use super::*;
 
+    fn is_shown(headers: &str) -> bool {
+        let head = format!("GET / HTTP/1.1\r\nHost: x\r\n{headers}\r\n");
+        Token(b"secret".into()).is_shown_by(&Request::parse(head.as_bytes()).unwrap())
+    }
+
     #[test]
     fn only_the_whole_token_behind_bearer_is_accepted() {
-        let token = Token(b"secret".into());
         for shown in ["Bearer secret", "bearer secret", "BEARER  secret"] {
-            assert!(token.is_shown_by(Some(shown.as_bytes())), "{shown}");
+            assert!(is_shown(&format!("Authorization: {shown}\r\n")), "{shown}");
         }
         for shown in ["", "Bearer", "Bearer ", "Bearer secre", "Bearer secrets", "Basic secret", "secret"] {
-            assert!(!token.is_shown_by(Some(shown.as_bytes())), "{shown}");
+            assert!(!is_shown(&format!("Authorization: {shown}\r\n")), "{shown}");
         }
-        assert!(!token.is_shown_by(None));
+        assert!(!is_shown(""));
+    }
+
+    #[test]
+    fn a_browser_shows_its_token_once_among_its_subprotocols() {
+        let token = format!("{BROWSERS_TOKEN}c2VjcmV0");
+        let lines = |items: &str| format!("Sec-WebSocket-Protocol: {items}\r\n");
+        assert!(is_shown(&lines(&format!("v4.channel.k8s.io, {token}"))));
+        assert!(!is_shown(&lines(&format!("{token}, v4.channel.k8s.io, {token}"))));
+        assert!(!is_shown(&lines(&format!("{BROWSERS_TOKEN}c2VjcmU"))));
+        assert!(!is_shown(&lines(&format!("{BROWSERS_TOKEN}c2VjcmV0="))));
+        assert!(!is_shown(&format!("Authorization: Bearer wrong\r\n{}", lines(&token))));
     }
 
     #[test]

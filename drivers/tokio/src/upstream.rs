@@ -19,6 +19,7 @@ use crate::listener::prepare;
 use crate::session::Refused;
 use crate::stream::Stream;
 use crate::tls::{ClientTls, Connector, TlsError};
+use crate::token;
 
 /// Most bytes of a refusal's body that are read.
 const REFUSAL_BODY: u64 = 64 * 1024;
@@ -26,9 +27,11 @@ const REFUSAL_BODY: u64 = 64 * 1024;
 /// Room for what the gateway adds to a request's head.
 const ADDED: usize = 1024;
 
-/// Headers of the client's request that concern its connection only, or its WebSocket handshake.
-const NOT_FORWARDED: [&str; 15] = [
+/// Headers of the client's request that concern its connection to the gateway only, or its WebSocket handshake.
+/// `Origin` is one: the gateway has answered for it, and to upstream it would be a foreign one.
+const NOT_FORWARDED: [&str; 16] = [
     "Host",
+    "Origin",
     "Connection",
     "Upgrade",
     "Keep-Alive",
@@ -205,6 +208,12 @@ impl Upstream {
             if !dropped {
                 head = head.header(line.name, line.value);
             }
+        }
+        if request.headers.get("Authorization").is_none()
+            && let Some(token) = token::of_browser(request)
+        {
+            // Towards SPDY there are no subprotocols to carry it.
+            head = head.header("Authorization", [b"Bearer ", &token[..]].concat());
         }
         let came_through =
             request.headers.lines("X-Forwarded-For").filter_map(|value| str::from_utf8(value).ok());
