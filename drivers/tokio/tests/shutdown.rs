@@ -129,8 +129,8 @@ async fn metrics_tell_one_good_session_from_one_refused() {
     assert!(is("strait_connections_open", 1.0).await);
     good.half_close().await;
     good.finish().await;
-    let old_protocol = [("Sec-WebSocket-Protocol", "v4.channel.k8s.io")];
-    assert_eq!(refusal(exec(tcp(gateway.address).await, "x", &old_protocol).await, "x").0, 403);
+    let unknown = [("Sec-WebSocket-Protocol", "v3.channel.k8s.io")];
+    assert_eq!(refusal(exec(tcp(gateway.address).await, "x", &unknown).await, "x").0, 403);
 
     eventually("all is counted", async || is("strait_connections_open", 0.0).await).await;
     let samples = scrape().await;
