@@ -21,7 +21,7 @@ pub mod subprotocol;
 
 pub use channel::{Channel, ChannelSet, StreamSet};
 pub use json::JsonStr;
-pub use request::{RequestError, Server, Target, Verb};
+pub use request::{Pod, RequestError, Server, Target, Verb};
 pub use resize::{ResizeParser, TerminalSize};
-pub use status::{Lossy, Outcome, StatusError};
+pub use status::{Failure, Lossy, Outcome, StatusError};
 pub use subprotocol::{Refused, Subprotocol, negotiate};

@@ -23,7 +23,8 @@ pub struct Limits {
     /// Time for the full set of streams of a session to be opened and accepted
     /// (`remotecommand.md` section 1: 30 s upstream).
     pub stream_creation: Duration,
-    /// Time for a peer to finish a close that was begun, without any progress.
+    /// Time for a peer to finish a close that was begun, without any progress. Long, because what its kernel
+    /// holds may be the end of an output that is read slowly.
     pub close: Duration,
 }
 
@@ -37,7 +38,7 @@ impl Limits {
         pings_per_second: 1000,
         handshake: Duration::from_secs(30),
         stream_creation: Duration::from_secs(30),
-        close: Duration::from_secs(10),
+        close: Duration::from_mins(1),
     };
 
     /// For microcontrollers: the same times, smaller heads and header blocks.

@@ -1,7 +1,6 @@
 //! The SPDY/3.1 vectors: what Kubernetes components write is read, what is written is byte-exact, and what
 //! they refuse is refused.
 
-#[allow(unreachable_pub, reason = "a module that is shared by test binaries")]
 mod vectors;
 
 use strait::spdy::frame::{data_header, goaway, ping, rst_stream};

@@ -1,2 +1,74 @@
-//! Placeholder.
-fn main() {}
+//! Every chore of the project, as `cargo xtask NAME`. What CI does is `cargo xtask ci`.
+
+mod fuzz;
+mod msrv;
+mod no_std;
+mod run;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::run::cargo;
+
+#[derive(Debug, Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Everything that CI does, in its order.
+    Ci,
+    /// Formatting, clippy and rustdoc, with warnings denied.
+    Lint,
+    /// Builds the engine for a bare-metal target, which has neither std nor an allocator.
+    NoStd,
+    /// Checks that the project builds with the Rust version that it states, and that no dependency wants more.
+    Msrv,
+    /// Runs fuzz targets (all, or those named) for some time each.
+    Fuzz {
+        /// Names of targets.
+        targets: Vec<String>,
+        /// Seconds for each target.
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
+    /// Runs each benchmark once, to see that it works and that what it carries is right.
+    BenchSmoke,
+}
+
+fn main() -> Result<()> {
+    run::at_the_root()?;
+    match Arguments::parse().chore {
+        Chore::Ci => ci(),
+        Chore::Lint => lint(),
+        Chore::NoStd => no_std::check(),
+        Chore::Msrv => msrv::check(),
+        Chore::Fuzz { targets, seconds } => fuzz::run(&targets, seconds),
+        Chore::BenchSmoke => bench_smoke(),
+    }
+}
+
+fn ci() -> Result<()> {
+    cargo(["test", "--workspace"])?;
+    lint()?;
+    msrv::check()?;
+    no_std::check()?;
+    bench_smoke()?;
+    fuzz::run(&[], 20)?;
+    cargo(["run", "--release", "--", "demo", "--once"])
+}
+
+fn lint() -> Result<()> {
+    cargo(["fmt", "--all", "--check"])?;
+    cargo(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"])?;
+    run::command("cargo")
+        .args(["doc", "--workspace", "--no-deps", "--document-private-items"])
+        .env("RUSTDOCFLAGS", "--deny warnings")
+        .run()
+}
+
+fn bench_smoke() -> Result<()> {
+    cargo(["bench", "--package", "strait-bench", "--", "--test"])
+}

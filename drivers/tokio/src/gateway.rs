@@ -18,20 +18,23 @@ use crate::answer;
 use crate::head::{Head, read_head};
 use crate::listener;
 use crate::pool::Pool;
-use crate::relay::relay;
+use crate::relay::{PlainRequest, relay};
 use crate::session::{Session, Summary};
 use crate::upstream::{self, Upstream};
 
 /// Buffers that are kept for the next sessions: 64 sessions' worth, 8 MiB.
 const KEPT_BUFFERS: usize = 128;
 
+/// Called at the end of each session.
+type Observer = dyn Fn(&Summary) + Send + Sync;
+
 /// The translator as a server: client legs accepted on a listener, upstream legs dialled.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Gateway {
     upstream: Upstream,
     limits: Limits,
     pool: Pool,
-    observer: Option<fn(&Summary)>,
+    observer: Option<Arc<Observer>>,
 }
 
 impl Gateway {
@@ -49,8 +52,8 @@ impl Gateway {
 
     /// Calls `observer` at the end of each session.
     #[must_use]
-    pub fn with_observer(mut self, observer: fn(&Summary)) -> Self {
-        self.observer = Some(observer);
+    pub fn with_observer(mut self, observer: impl Fn(&Summary) + Send + Sync + 'static) -> Self {
+        self.observer = Some(Arc::new(observer));
         self
     }
 
@@ -75,22 +78,30 @@ impl Gateway {
                 return;
             }
         };
+        match self.route(&head, peer) {
+            Route::Plain(request) => relay(&self.upstream, client, &head, request, &self.limits).await,
+            Route::Session(accepted) => self.session(client, peer, &head, accepted, stop).await,
+            Route::Answer(answer) => answer::send_and_close(client, &answer).await,
+        }
+    }
+
+    fn route(&self, head: &Head, peer: SocketAddr) -> Route {
         let request: Request = match Request::parse(head.head()) {
             Ok(request) => request,
             Err(error) => {
-                tracing::debug!(%peer, %error, "request refused");
-                let answer = answer::text(error.status(), &error.to_string());
-                return answer::send_and_close(client, &answer).await;
+                tracing::info!(%peer, %error, "request refused");
+                return Route::Answer(answer::text(error.status(), &error.to_string()));
             }
         };
-        if !request.headers.tokens("Upgrade").any(|_| true) {
-            return relay(&self.upstream, client, peer, &head, &request, &self.limits).await;
+        if request.headers.tokens("Upgrade").next().is_none() {
+            return PlainRequest::of(&request, &self.upstream, peer).map_or_else(Route::Answer, Route::Plain);
         }
-        match Session101::of(&request, &self.upstream, peer) {
-            Ok(accepted) => self.session(client, peer, &head, accepted, stop).await,
+        match Accepted::of(&request, &self.upstream, peer) {
+            Ok(accepted) => Route::Session(accepted),
             Err(refusal) => {
-                tracing::info!(%peer, method = request.method, path = request.path(), answer = refusal.start_line(), "upgrade refused");
-                answer::send_and_close(client, &refusal.0).await;
+                let (method, path) = (request.method, request.path());
+                tracing::info!(%peer, method, path, answer = refusal.start_line(), "upgrade refused");
+                Route::Answer(refusal.0)
             }
         }
     }
@@ -100,10 +111,10 @@ impl Gateway {
         mut client: TcpStream,
         peer: SocketAddr,
         head: &Head,
-        accepted: Session101,
+        accepted: Accepted,
         stop: CancellationToken,
     ) {
-        let Session101 { answer, streams, path, request } = accepted;
+        let Accepted { answer, streams, path, request } = accepted;
         if let Err(error) = client.write_all(&answer).await {
             tracing::debug!(%peer, %error, "client left before it was answered");
             return;
@@ -112,7 +123,7 @@ impl Gateway {
         let bridge = ExecBridge::new(leg, streams, &self.limits);
         let dial = Box::pin(upstream::dial(self.upstream.clone(), request, streams, self.limits));
         let session = Session::new(bridge, client, head.behind(), dial, &self.pool, stop);
-        let summary = session.run().await;
+        let summary = Box::pin(session.run()).await;
         tracing::info!(
             %peer,
             path,
@@ -124,14 +135,24 @@ impl Gateway {
             duration_ms = u64::try_from(summary.duration.as_millis()).unwrap_or(u64::MAX),
             "session ended",
         );
-        if let Some(observer) = self.observer {
+        if let Some(observer) = &self.observer {
             observer(&summary);
         }
     }
 }
 
+/// What a request gets.
+enum Route {
+    /// It is passed on as it is.
+    Plain(PlainRequest),
+    /// A session.
+    Session(Accepted),
+    /// This answer.
+    Answer(Vec<u8>),
+}
+
 /// A session that was accepted: what the client is answered and what upstream is asked for.
-struct Session101 {
+struct Accepted {
     answer: Vec<u8>,
     streams: StreamSet,
     path: String,
@@ -164,7 +185,7 @@ impl From<RequestError> for Refusal {
     }
 }
 
-impl Session101 {
+impl Accepted {
     /// Checks an upgrade, in the order in which upstream's servers do.
     fn of(request: &Request<'_>, upstream: &Upstream, peer: SocketAddr) -> Result<Self, Refusal> {
         if !request.headers.has_token("Upgrade", "websocket") {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use strait::Limits;
 use strait::bridge::Lane;
-use strait::k8s::{Channel, StreamSet, Subprotocol, status};
+use strait::k8s::{Channel, ChannelSet, StreamSet, Subprotocol, status};
 use strait::leg::{Close, Event, Leg, LegError, SpdyLeg};
 use strait::spdy::{Inflate, LentBlocks, RstStatus};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -28,6 +28,9 @@ const BACKLOG: usize = 256 * 1024;
 /// Slices of one vectored write.
 const SLICES: usize = 8;
 
+/// The channels that are streams of the process.
+const PROCESS: [Channel; 3] = [Channel::STDIN, Channel::STDOUT, Channel::STDERR];
+
 /// Serves one exec session over SPDY: one socket, one process, one task.
 pub(crate) struct NodeSession<T> {
     io: T,
@@ -39,9 +42,8 @@ pub(crate) struct NodeSession<T> {
     phase: Phase,
     /// Input that the process has not taken yet.
     backlog: VecDeque<u8>,
-    stdin_ended: bool,
-    stdout_ended: bool,
-    stderr_ended: bool,
+    /// Streams of the process that have not ended: stdin by the client, the others by the process.
+    running: ChannelSet,
     exit: Option<Exit>,
     /// A part of the leg's pending bytes is written: the rest comes next.
     begun: bool,
@@ -119,9 +121,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> NodeSession<T> {
             leg: SpdyLeg::server(streams, protocol, limits, LentBlocks(Some(Box::default()))),
             input,
             output: Lane::new(pool.take()),
-            stdin_ended: !command.stdin,
-            stdout_ended: !command.stdout,
-            stderr_ended: !command.stderr,
+            running: streams.channels(protocol).filter(|channel| PROCESS.contains(channel)).collect(),
             command,
             process: None,
             phase: Phase::Opening,
@@ -146,6 +146,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> NodeSession<T> {
         loop {
             let mut progress = self.poll_write(cx);
             progress |= self.receive();
+            progress |= self.start();
             progress |= self.poll_stdin(cx);
             progress |= self.poll_output(cx);
             progress |= self.poll_exit(cx);
@@ -223,14 +224,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> NodeSession<T> {
             }
             progress = true;
             match step.event {
-                Some(Event::Data { channel: Channel::STDIN, range }) if !self.stdin_ended => {
+                Some(Event::Data { channel: Channel::STDIN, range })
+                    if self.running.contains(Channel::STDIN) =>
+                {
                     self.backlog.extend(&self.input.input()[range]);
                 }
                 Some(Event::HalfClosed(Channel::STDIN) | Event::Reset(Channel::STDIN, _)) => {
-                    self.stdin_ended = true;
+                    self.running.remove(Channel::STDIN);
                 }
                 Some(Event::Resize(size)) => self.resize(size.columns, size.rows),
-                Some(Event::Opened(_)) if self.leg.is_ready() && self.phase == Phase::Opening => self.start(),
                 Some(Event::End) => self.peer_gone(None),
                 _ => {}
             }
@@ -247,7 +249,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> NodeSession<T> {
         }
     }
 
-    fn start(&mut self) {
+    /// Starts the process when all streams are open. Their replies leave first: a client drops DATA that comes ahead
+    /// of them (`spdy31.md` section 2).
+    fn start(&mut self) -> bool {
+        if self.phase != Phase::Opening || !self.leg.is_ready() || !self.leg.pending().is_empty() {
+            return false;
+        }
         // 46 KiB that no session needs any more once its streams are open.
         self.leg.blocks_mut().0 = None;
         match Process::spawn(&self.command) {
@@ -261,6 +268,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> NodeSession<T> {
                 self.end_session(End::NotStarted, |json| status::internal_error(&message, json).unwrap_or(0));
             }
         }
+        true
     }
 
     /// Hands input to the process. A process that does not want it any more loses it, as on a pipe.
@@ -279,12 +287,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> NodeSession<T> {
                 }
                 Poll::Ready(_) => {
                     self.backlog.clear();
-                    self.stdin_ended = true;
+                    self.running.remove(Channel::STDIN);
                 }
             }
             progress = true;
         }
-        if self.stdin_ended && stdin.poll_shutdown(cx).is_ready() {
+        if !self.running.contains(Channel::STDIN) && stdin.poll_shutdown(cx).is_ready() {
             if let Some(process) = &mut self.process {
                 process.stdin = None;
             }
@@ -300,18 +308,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> NodeSession<T> {
             return false;
         }
         let mut progress = false;
-        for (channel, stream, ended) in [
-            (Channel::STDOUT, &mut process.stdout, &mut self.stdout_ended),
-            (Channel::STDERR, &mut process.stderr, &mut self.stderr_ended),
-        ] {
+        for (channel, stream) in
+            [(Channel::STDOUT, &mut process.stdout), (Channel::STDERR, &mut process.stderr)]
+        {
             let Some(near) = stream else { continue };
             let Poll::Ready(count) = poll_payload(near, &mut self.output, cx) else { continue };
             progress = true;
-            // A client that has reset its stdout still gets the exit status, and the process may still write.
-            let framed = self.output.payload(&mut self.leg, channel, count == 0, count);
-            if count == 0 || !framed && !self.leg.can_send(channel) && count == 0 {
+            // Not framed is what a client has reset: the process may still write, and its status is still sent.
+            self.output.payload(&mut self.leg, channel, count == 0, count);
+            if count == 0 {
                 *stream = None;
-                *ended = true;
+                self.running.remove(channel);
             }
         }
         progress
@@ -328,7 +335,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> NodeSession<T> {
             self.exit = Some(exit);
         }
         let Some(exit) = self.exit else { return false };
-        if !self.stdout_ended || !self.stderr_ended || self.has_output() {
+        if !self.running.is_only(Channel::STDIN) || self.has_output() {
             return false;
         }
         let code = u32::try_from(exit.code()).unwrap_or(u32::MAX);
@@ -351,7 +358,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> NodeSession<T> {
         self.output.payload(&mut self.leg, Channel::ERROR, true, count);
         self.process = None;
         self.backlog.clear();
-        self.stdin_ended = true;
+        self.running.remove(Channel::STDIN);
         self.phase = Phase::Closing(end);
         self.alive();
     }

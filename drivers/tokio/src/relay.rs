@@ -12,7 +12,32 @@ use crate::head::Head;
 use crate::upstream::Upstream;
 
 /// A response may pause so long (a watch, a followed log) before its connections are closed.
-const IDLE: Duration = Duration::from_secs(4 * 60 * 60);
+const IDLE: Duration = Duration::from_hours(4);
+
+/// A request that is no upgrade, as upstream gets it.
+pub(crate) struct PlainRequest {
+    head: Vec<u8>,
+    /// Bytes of its body.
+    length: u64,
+}
+
+impl PlainRequest {
+    /// What upstream gets of a request, or the answer if it cannot be passed on.
+    pub(crate) fn of(request: &Request<'_>, upstream: &Upstream, peer: SocketAddr) -> Result<Self, Vec<u8>> {
+        let length = match request.body() {
+            Body::None => None,
+            Body::Length(length) => Some(length),
+            Body::Chunked | Body::UntilClose => {
+                let message = "a body of unknown length is not passed on: send Content-Length";
+                return Err(answer::text(411, message));
+            }
+        };
+        let head = upstream
+            .plain_request(request, peer, length)
+            .map_err(|error| answer::text(error.status(), &error.to_string()))?;
+        Ok(Self { head, length: length.unwrap_or(0) })
+    }
+}
 
 /// Passes a request that is no upgrade on to upstream, and the answer back.
 ///
@@ -21,22 +46,10 @@ const IDLE: Duration = Duration::from_secs(4 * 60 * 60);
 pub(crate) async fn relay(
     upstream: &Upstream,
     mut client: TcpStream,
-    peer: SocketAddr,
     head: &Head,
-    request: &Request<'_>,
+    request: PlainRequest,
     limits: &Limits,
 ) {
-    let length = match request.body() {
-        Body::None => None,
-        Body::Length(length) => Some(length),
-        Body::Chunked | Body::UntilClose => {
-            let answer = answer::text(411, "a body of unknown length is not passed on: send Content-Length");
-            return answer::send_and_close(client, &answer).await;
-        }
-    };
-    let Ok(own) = upstream.plain_request(request, peer, length) else {
-        return answer::send_and_close(client, &answer::text(400, "the request cannot be passed on")).await;
-    };
     let mut server = match timeout(limits.handshake, upstream.connect()).await {
         Ok(Ok(server)) => server,
         Ok(Err(error)) => {
@@ -50,11 +63,10 @@ pub(crate) async fn relay(
     };
     let passed_on = async {
         let behind = head.behind();
-        let length = length.unwrap_or(0);
-        let first = usize::try_from(length).unwrap_or(usize::MAX).min(behind.len());
-        server.write_all(&own).await?;
+        let first = usize::try_from(request.length).unwrap_or(usize::MAX).min(behind.len());
+        server.write_all(&request.head).await?;
         server.write_all(&behind[..first]).await?;
-        copy(&mut (&mut client).take(length - first as u64), &mut server).await
+        copy(&mut (&mut client).take(request.length - first as u64), &mut server).await
     };
     if let Err(error) = passed_on.await {
         tracing::debug!(%error, "request was not passed on");

@@ -205,7 +205,10 @@ where
             Side::Client => &mut self.up,
             Side::Upstream => &mut self.down,
         };
+        let unread = lane.input().len();
         let flow = self.bridge.translate(from, lane, now);
+        // What was consumed may have made the bridge ready for the other direction.
+        progress |= lane.input().len() < unread;
         progress |= self.poll_write(cx, from.other(), now);
         progress |= self.poll_shutdown(cx, from.other());
         if flow != Flow::NeedWrite {

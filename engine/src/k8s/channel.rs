@@ -98,9 +98,9 @@ impl Channel {
     /// assert_eq!(Channel::from_close(&[0]), Ok(Channel::STDIN));
     /// ```
     pub fn from_close(payload: &[u8]) -> Result<Self, BadClose> {
-        match payload {
-            &[number] if Self(number).is_remote_command() => Ok(Self(number)),
-            &[number] => Err(BadClose::Channel(number)),
+        match *payload {
+            [number] if Self(number).is_remote_command() => Ok(Self(number)),
+            [number] => Err(BadClose::Channel(number)),
             _ => Err(BadClose::Length(payload.len())),
         }
     }
@@ -208,9 +208,9 @@ impl StreamSet {
         Self { stderr: self.stderr && !self.tty, ..self }
     }
 
-    /// True if at least one of stdin, stdout and stderr is asked for, as it must be.
+    /// True if there is a stream for the process at all: stdin, stdout, or stderr without a terminal.
     pub const fn is_any(self) -> bool {
-        self.stdin || self.stdout || self.stderr
+        self.stdin || self.stdout || (self.stderr && !self.tty)
     }
 
     /// The SPDY streams of the session, in the order in which a client opens them.

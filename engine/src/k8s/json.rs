@@ -77,17 +77,17 @@ impl Scanner {
     }
 
     /// Containers that are open.
-    pub(super) const fn depth(&self) -> u8 {
+    pub(super) const fn depth(self) -> u8 {
         self.depth
     }
 
     /// True behind each byte of a number.
-    pub(super) const fn in_number(&self) -> bool {
+    pub(super) const fn in_number(self) -> bool {
         matches!(self.state, State::Number(_))
     }
 
     /// True behind the opening quote of a key and each byte of it.
-    pub(super) const fn in_key(&self) -> bool {
+    pub(super) const fn in_key(self) -> bool {
         matches!(
             self.state,
             State::String { key: true } | State::Escape { key: true } | State::Hex { key: true, .. }
@@ -95,7 +95,7 @@ impl Scanner {
     }
 
     /// True if the bytes so far are a whole JSON text.
-    pub(super) const fn is_complete(&self) -> bool {
+    pub(super) const fn is_complete(self) -> bool {
         self.depth == 0
             && match self.state {
                 State::AfterValue => true,

@@ -64,7 +64,7 @@ pub struct TerminalSize {
 
 impl TerminalSize {
     /// Bytes that [`write`](Self::write) writes at most.
-    pub const MAX_WRITTEN: usize = 32;
+    pub const MAX_WRITTEN: usize = 31;
 
     /// Writes the size as Go clients do, newline included, and returns its length.
     pub fn write(self, out: &mut [u8]) -> Result<usize, Full> {
@@ -108,7 +108,7 @@ impl ResizeParser {
             return None;
         }
         let event = self.scanner.as_mut()?.push(byte);
-        match (event, &self.scanner) {
+        match (event, self.scanner) {
             (Ok(Event::EndObject), Some(scanner)) if scanner.depth() == 0 => self.end(),
             (Ok(event), Some(scanner)) if scanner.depth() == 1 => {
                 self.value.take(event, byte, scanner);
@@ -150,7 +150,7 @@ impl Default for ResizeParser {
 
 impl Value {
     /// Takes a byte of a member of the outermost object.
-    fn take(&mut self, event: Event, byte: u8, scanner: &Scanner) {
+    fn take(&mut self, event: Event, byte: u8, scanner: Scanner) {
         match event {
             Event::Key => self.key = Key { len: 0, may_be_width: true, may_be_height: true },
             Event::Inside if scanner.in_key() => self.key.push(byte),

@@ -1,0 +1,56 @@
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+/// Goes to the workspace's root, wherever the chore was started.
+pub(crate) fn at_the_root() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask has a parent folder")?;
+    std::env::set_current_dir(root).with_context(|| format!("cannot go to {}", root.display()))
+}
+
+/// A program to run, which is shown before it starts.
+pub(crate) struct Run(Command);
+
+pub(crate) fn command(program: impl AsRef<OsStr>) -> Run {
+    Run(Command::new(program))
+}
+
+pub(crate) fn cargo<const N: usize>(arguments: [&str; N]) -> Result<()> {
+    command("cargo").args(arguments).run()
+}
+
+impl Run {
+    pub(crate) fn args<S: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
+        self.0.args(arguments);
+        self
+    }
+
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.0.env(name, value);
+        self
+    }
+
+    /// Runs it; anything but success is an error that names the command.
+    pub(crate) fn run(mut self) -> Result<()> {
+        let line = self.line();
+        println!("\n$ {line}");
+        let status = self.0.status().with_context(|| format!("cannot run {line}"))?;
+        if !status.success() {
+            bail!("{line}: {status}");
+        }
+        Ok(())
+    }
+
+    /// What it prints on standard output, without the white space around it; `None` if it fails.
+    pub(crate) fn output(mut self) -> Option<String> {
+        let output = self.0.output().ok().filter(|output| output.status.success())?;
+        Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+
+    fn line(&self) -> String {
+        let words = std::iter::once(self.0.get_program()).chain(self.0.get_args());
+        words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+    }
+}
