@@ -174,9 +174,9 @@ fn closing_resets_what_is_open_and_finds_room_whatever_waits() {
     assert_eq!(sent(&leg)[before..], expected);
     assert!(!leg.can_send(Channel::STDIN));
     leg.sent(leg.pending().len());
-    assert_eq!(leg.pending(), [], "no size follows GOAWAY");
+    assert_eq!(leg.pending(), b"", "no size follows GOAWAY");
     leg.receive(&mut frame::ping(2)).unwrap();
-    assert_eq!(leg.pending(), [], "no answer follows GOAWAY");
+    assert_eq!(leg.pending(), b"", "no answer follows GOAWAY");
 }
 
 #[test]
