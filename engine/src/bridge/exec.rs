@@ -386,11 +386,12 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
                 {
                     lane.data(upstream, Channel::STDIN, at + range.start..at + range.end);
                 }
-                (Some(Event::HalfClosed(channel @ (Channel::STDIN | Channel::RESIZE))), Some(upstream))
-                    if upstream.can_send(channel) =>
+                (Some(Event::HalfClosed(Channel::STDIN)), Some(upstream))
+                    if upstream.can_send(Channel::STDIN) =>
                 {
-                    lane.half_close(upstream, channel);
+                    lane.half_close(upstream, Channel::STDIN);
                 }
+                (Some(Event::HalfClosed(Channel::RESIZE)), Some(upstream)) => upstream.end_sizes(),
                 (Some(Event::Resize(size)), Some(upstream)) => upstream.resize(size),
                 (Some(Event::End), upstream) => {
                     if let Some(upstream) = upstream {

@@ -51,6 +51,8 @@ pub struct SpdyLeg<B: HeaderBlocks> {
     resize: ResizeParser,
     /// The newest size that found no room in the outbox.
     next_size: Option<TerminalSize>,
+    /// No size follows: the half-close of their stream waits for room in the outbox.
+    sizes_end: bool,
     closed: bool,
 }
 
@@ -111,6 +113,7 @@ impl<B: HeaderBlocks> SpdyLeg<B> {
             second: None,
             resize: ResizeParser::new(),
             next_size: None,
+            sizes_end: false,
             closed: false,
         }
     }
@@ -197,19 +200,26 @@ impl<B: HeaderBlocks> SpdyLeg<B> {
         Some(Event::Reset(channel, status))
     }
 
+    /// Queues the size that waits, and the end of sizes behind it, as far as there is room.
     fn push_size(&mut self) {
-        let Some(size) = self.next_size else { return };
         let Some(id) = self.id(Channel::RESIZE) else { return };
         let open = self.streams.get(id).is_some_and(|state| state.local_open);
         let mut frame = [0; DATA_HEADER + TerminalSize::MAX_WRITTEN];
         let (header, payload) = frame.split_at_mut(DATA_HEADER);
-        let Ok(len) = size.write(payload) else { return };
-        if !open || self.outbox.room() < DATA_HEADER + len + ANSWER + CLOSING {
+        let len = match self.next_size {
+            Some(size) => size.write(payload).unwrap_or(0),
+            None => 0,
+        };
+        let fin = self.sizes_end;
+        if !open || (len == 0 && !fin) || self.outbox.room() < DATA_HEADER + len + ANSWER + CLOSING {
             return;
         }
-        header.copy_from_slice(&frame::data_header(id, false, len as u32));
+        header.copy_from_slice(&frame::data_header(id, fin, len as u32));
         let _ = self.outbox.push(frame.get(..DATA_HEADER + len).unwrap_or_default());
         self.next_size = None;
+        if fin {
+            self.streams.local_fin(id);
+        }
     }
 }
 
@@ -301,7 +311,14 @@ impl<B: HeaderBlocks> Leg for SpdyLeg<B> {
     }
 
     fn resize(&mut self, size: TerminalSize) {
-        self.next_size = Some(size);
+        if !self.sizes_end {
+            self.next_size = Some(size);
+            self.push_size();
+        }
+    }
+
+    fn end_sizes(&mut self) {
+        self.sizes_end = true;
         self.push_size();
     }
 

@@ -196,6 +196,8 @@ impl Leg for WebSocketLeg {
         // Sizes go from client to server only.
     }
 
+    fn end_sizes(&mut self) {}
+
     fn close(&mut self, reason: Close) {
         self.close_frame(Some(reason.code()), "");
     }
