@@ -1,3 +1,4 @@
+use strait::k8s::request::Argument;
 use strait::k8s::status::{self, Failure};
 use strait::k8s::subprotocol::is_bearer;
 use strait::k8s::{Outcome, ResizeParser, Subprotocol, Target, TerminalSize, Verb, negotiate};
@@ -83,7 +84,7 @@ fn target(text: &[u8]) {
         }
     }
     if target.verb == Verb::Exec {
-        assert!(kubelet.command().map(|word| word.raw()).eq(target.command().map(|word| word.raw())));
+        assert!(kubelet.command().map(Argument::raw).eq(target.command().map(Argument::raw)));
     }
 }
 

@@ -1,8 +1,13 @@
 //! Fuzz bodies: ordinary functions that take any bytes and panic if the engine breaks a promise.
 //!
 //! They run in three ways: `cargo test -p strait-fuzz` runs each over its seeds (`corpus/`) and some thousand
-//! mutations of them, the same ones every time; `cargo fuzz run --features libfuzzer NAME` searches for
-//! inputs that reach new code; a finding is replayed by either once its file lies in the corpus.
+//! mutations of them, the same ones every time; `cargo xtask fuzz NAME` searches for inputs that reach new
+//! code; a finding is replayed by either once its file lies in the corpus. By hand, from the root:
+//!
+//! ```text
+//! CARGO_PROFILE_RELEASE_LTO=off RUSTC_BOOTSTRAP=1 \
+//!     cargo fuzz run --features libfuzzer NAME -- -dict=fuzz/dictionaries/NAME.dict -max_total_time=20
+//! ```
 //!
 //! | body | first bytes | then |
 //! |---|---|---|

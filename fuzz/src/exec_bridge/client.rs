@@ -5,6 +5,7 @@ use strait::ws::{FrameHeader, Opcode, Sender, mask};
 use super::{Flow, Wire, payload};
 
 /// A WebSocket client: what it sends, and an independent reader of what it gets.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, of which any combination occurs")]
 pub(super) struct Client {
     pub(super) wire: Wire,
     pub(super) input: Flow,

@@ -270,7 +270,7 @@ impl<const S: usize> Session<S> {
 
     /// What must hold when nothing moves any more.
     fn check_rest(&self) {
-        if !self.client.wire.lost {
+        if self.bridge.is_writable(Side::Client) {
             assert!(self.client.is_at_frame(), "a part of a frame");
         }
         if self.cut || self.upstream.raw || !self.client.is_well() {

@@ -10,6 +10,7 @@ const FAILURE: &[u8] =
     br#"{"metadata":{},"status":"Failure","message":"no such container","reason":"NotFound","code":404}"#;
 
 /// A SPDY server: what it sends, and an independent reader of what it gets.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, of which any combination occurs")]
 pub(super) struct Upstream {
     pub(super) wire: Wire,
     pub(super) streams: Vec<Stream>,
@@ -35,6 +36,7 @@ pub(super) struct Upstream {
 }
 
 /// The stream of a channel.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, of which any combination occurs")]
 pub(super) struct Stream {
     pub(super) channel: Channel,
     id: StreamId,
@@ -113,7 +115,8 @@ impl Upstream {
     pub(super) fn send_output(&mut self, channel: Channel, len: usize, fin: bool) {
         let len = self.wire.allows(len);
         let from = if channel == Channel::STDOUT { self.stdout } else { self.stderr };
-        let counts = self.send(channel, payload(channel.number(), from..from + len).collect(), fin);
+        let output: Vec<u8> = payload(channel.number(), from..from + len).collect();
+        let counts = self.send(channel, &output, fin);
         if counts {
             *(if channel == Channel::STDOUT { &mut self.stdout } else { &mut self.stderr }) += len;
         }
@@ -130,7 +133,7 @@ impl Upstream {
             6 => [&br#"{"status":"Failure","message":""#[..], &vec![b'm'; 400], br#""}"#].concat(),
             _ => [&br#"{"status":"Failure","message":""#[..], &vec![b'm'; 700], br#""}"#].concat(),
         };
-        if self.send(Channel::ERROR, status.clone(), fin) {
+        if self.send(Channel::ERROR, &status, fin) {
             self.status.extend(status);
         }
     }
@@ -171,7 +174,7 @@ impl Upstream {
     /// Ends all its streams as a kubelet does, and the connection.
     pub(super) fn end(&mut self) {
         for channel in [Channel::STDOUT, Channel::STDERR] {
-            self.send(channel, vec![], true);
+            self.send(channel, &[], true);
         }
         if self.status.is_empty() {
             self.send_status(0, false);
@@ -182,12 +185,12 @@ impl Upstream {
     }
 
     /// Sends DATA. False if it does not belong to the session.
-    fn send(&mut self, channel: Channel, mut payload: Vec<u8>, fin: bool) -> bool {
+    fn send(&mut self, channel: Channel, payload: &[u8], fin: bool) -> bool {
         let Some(stream) = self.streams.iter_mut().find(|stream| stream.channel == channel) else {
             return false;
         };
         self.wire.send(&data_header(stream.id, fin, payload.len() as u32));
-        self.wire.send(&payload);
+        self.wire.send(payload);
         let counts =
             stream.replied && !stream.finished && !stream.reset && !self.over && !self.raw && !self.wire.ends;
         stream.finished |= fin && stream.replied;
@@ -208,7 +211,7 @@ impl Upstream {
         while let Some((header, behind)) = rest.split_first_chunk::<DATA_HEADER>() {
             let len = u32::from_be_bytes([0, header[5], header[6], header[7]]) as usize;
             let Some((payload, behind)) = behind.split_at_checked(len) else { break };
-            self.read(header, payload, input);
+            self.read(*header, payload, input);
             rest = behind;
         }
         self.got = rest.to_vec();
@@ -219,7 +222,7 @@ impl Upstream {
         self.got.is_empty()
     }
 
-    fn read(&mut self, header: &[u8; DATA_HEADER], payload: &[u8], input: &mut Flow) {
+    fn read(&mut self, header: [u8; DATA_HEADER], payload: &[u8], input: &mut Flow) {
         assert!(!self.got_goaway, "frame {header:02x?} behind the GOAWAY");
         let word = |at: usize| payload[at..].first_chunk().map_or(0, |word| u32::from_be_bytes(*word));
         match header {
@@ -246,7 +249,7 @@ impl Upstream {
                 );
             }
             [0x80, 3, 0, 7, 0, 0, 0, 8] => self.got_goaway = true,
-            [0, 0, 0, id, flags @ (0 | 1), ..] => self.read_data(*id, *flags == 1, payload, input),
+            [0, 0, 0, id, flags @ (0 | 1), ..] => self.read_data(id, flags == 1, payload, input),
             _ => panic!("frame {header:02x?}"),
         }
     }

@@ -137,6 +137,10 @@ pub(super) fn all() -> Seeds {
             ),
         ),
         (
+            "size_in_front_of_the_end_of_sizes",
+            session(TTY, LARGE, &[CONNECT, ACCEPT, SETTLE, &[1, 80, 0, 24, 0, 0x44], SETTLE]),
+        ),
+        (
             "interleaved_small",
             session(
                 ALL,
