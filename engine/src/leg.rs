@@ -84,6 +84,9 @@ pub trait Leg {
     /// Queues a new terminal size for the peer. Sizes that find no room are dropped: a later one counts more.
     fn resize(&mut self, size: TerminalSize);
 
+    /// Queues the half-close of the channel of sizes, behind the sizes that wait.
+    fn end_sizes(&mut self);
+
     /// Queues the orderly end of the connection. Nothing may be framed after it.
     fn close(&mut self, reason: Close);
 

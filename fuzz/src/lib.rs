@@ -1,1 +1,46 @@
-//! Placeholder.
+//! Fuzz bodies: ordinary functions that take any bytes and panic if the engine breaks a promise.
+//!
+//! They run in three ways: `cargo test -p strait-fuzz` runs each over its seeds (`corpus/`) and some thousand
+//! mutations of them, the same ones every time; `cargo xtask fuzz NAME` searches for inputs that reach new
+//! code; a finding is replayed by either once its file lies in the corpus. By hand, from the root:
+//!
+//! ```text
+//! CARGO_PROFILE_RELEASE_LTO=off RUSTC_BOOTSTRAP=1 \
+//!     cargo fuzz run --features libfuzzer NAME -- -dict=fuzz/dictionaries/NAME.dict -max_total_time=20
+//! ```
+//!
+//! | body | first bytes | then |
+//! |---|---|---|
+//! | [`http_head`] | limit, cuts | a head as it arrives |
+//! | [`ws_receiver`] | role and options, cuts | what a WebSocket peer sends |
+//! | [`spdy_receiver`] | role and options, cuts | what a SPDY peer sends |
+//! | [`k8s_text`] | which text, cuts | the text |
+//! | [`exec_bridge`] | streams, memory | acts of both peers, of the driver and of time |
+//!
+//! Cuts: 0 is all at once, 1 byte by byte, any other number the seed of random pieces.
+
+mod exec_bridge;
+mod http_head;
+mod k8s_text;
+mod pieces;
+mod spdy_receiver;
+mod ws_receiver;
+
+pub use exec_bridge::{Report, exec_bridge, play};
+pub use http_head::http_head;
+pub use k8s_text::k8s_text;
+pub use pieces::Dice;
+pub use spdy_receiver::spdy_receiver;
+pub use ws_receiver::ws_receiver;
+
+/// A fuzz body by its name, which is also that of its corpus and of its target.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All fuzz bodies.
+pub const TARGETS: [Target; 5] = [
+    ("exec_bridge", exec_bridge),
+    ("http_head", http_head),
+    ("k8s_text", k8s_text),
+    ("spdy_receiver", spdy_receiver),
+    ("ws_receiver", ws_receiver),
+];

@@ -5,6 +5,9 @@ use crate::run::command;
 /// cargo-fuzz needs flags of the nightly compiler; with this variable the stable one has them.
 const BOOTSTRAP: (&str, &str) = ("RUSTC_BOOTSTRAP", "1");
 
+/// The coverage counters of cargo-fuzz do not survive link-time optimisation.
+const NO_LTO: (&str, &str) = ("CARGO_PROFILE_RELEASE_LTO", "off");
+
 /// Runs the targets for `seconds` each.
 pub(crate) fn run(targets: &[String], seconds: u32) -> Result<()> {
     let listed = command("cargo").args(["fuzz", "list"]).output();
@@ -18,8 +21,9 @@ pub(crate) fn run(targets: &[String], seconds: u32) -> Result<()> {
     for target in if targets.is_empty() { &all } else { targets } {
         command("cargo")
             .args(["fuzz", "run", "--features", "libfuzzer", target, "--"])
-            .args([format!("-max_total_time={seconds}")])
+            .args([format!("-max_total_time={seconds}"), format!("-dict=fuzz/dictionaries/{target}.dict")])
             .env(BOOTSTRAP.0, BOOTSTRAP.1)
+            .env(NO_LTO.0, NO_LTO.1)
             .run()?;
     }
     Ok(())

@@ -363,12 +363,13 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
                     self.liveness.active(now);
                     lane.data(upstream, Channel::STDIN, at + range.start..at + range.end);
                 }
-                (Some(Event::HalfClosed(channel) | Event::Reset(channel, _)), Some(upstream))
-                    if matches!(channel, Channel::STDIN | Channel::RESIZE)
-                        && upstream.can_half_close(channel) =>
-                {
-                    lane.half_close(upstream, channel);
+                (
+                    Some(Event::HalfClosed(Channel::STDIN) | Event::Reset(Channel::STDIN, _)),
+                    Some(upstream),
+                ) if upstream.can_half_close(Channel::STDIN) => {
+                    lane.half_close(upstream, Channel::STDIN);
                 }
+                (Some(Event::HalfClosed(Channel::RESIZE)), Some(upstream)) => upstream.end_sizes(),
                 (Some(Event::Resize(size)), Some(upstream)) => upstream.resize(size),
                 (Some(Event::Opened(_)), _) => self.opened(),
                 (Some(Event::End { .. }), upstream) => {

@@ -53,6 +53,8 @@ pub struct SpdyLeg<B: HeaderBlocks> {
     /// The newest size that found no room in the outbox.
     next_size: Option<TerminalSize>,
     next_ping: u32,
+    /// No size follows: the half-close of their stream waits for room in the outbox.
+    sizes_end: bool,
     closed: bool,
 }
 
@@ -118,6 +120,7 @@ impl<B: HeaderBlocks> SpdyLeg<B> {
                 Role::Client => 1,
                 Role::Server => 2,
             },
+            sizes_end: false,
             closed: false,
         }
     }
@@ -204,19 +207,26 @@ impl<B: HeaderBlocks> SpdyLeg<B> {
         Some(Event::Reset(channel, status))
     }
 
+    /// Queues the size that waits, and the end of sizes behind it, as far as there is room.
     fn push_size(&mut self) {
-        let Some(size) = self.next_size else { return };
         let Some(id) = self.id(Channel::RESIZE) else { return };
         let open = self.streams.get(id).is_some_and(|state| state.local_open);
         let mut frame = [0; DATA_HEADER + TerminalSize::MAX_WRITTEN];
         let (header, payload) = frame.split_at_mut(DATA_HEADER);
-        let Ok(len) = size.write(payload) else { return };
-        if !open || self.outbox.room() < DATA_HEADER + len + ANSWER + CLOSING {
+        let len = match self.next_size {
+            Some(size) => size.write(payload).unwrap_or(0),
+            None => 0,
+        };
+        let fin = self.sizes_end;
+        if !open || (len == 0 && !fin) || self.outbox.room() < DATA_HEADER + len + ANSWER + CLOSING {
             return;
         }
-        header.copy_from_slice(&frame::data_header(id, false, len as u32));
+        header.copy_from_slice(&frame::data_header(id, fin, len as u32));
         let _ = self.outbox.push(frame.get(..DATA_HEADER + len).unwrap_or_default());
         self.next_size = None;
+        if fin {
+            self.streams.local_fin(id);
+        }
     }
 }
 
@@ -324,7 +334,14 @@ impl<B: HeaderBlocks> Leg for SpdyLeg<B> {
     }
 
     fn resize(&mut self, size: TerminalSize) {
-        self.next_size = Some(size);
+        if !self.sizes_end {
+            self.next_size = Some(size);
+            self.push_size();
+        }
+    }
+
+    fn end_sizes(&mut self) {
+        self.sizes_end = true;
         self.push_size();
     }
 

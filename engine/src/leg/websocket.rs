@@ -347,6 +347,8 @@ impl Leg for WebSocketLeg {
         self.push_size();
     }
 
+    fn end_sizes(&mut self) {}
+
     fn close(&mut self, reason: Close) {
         self.close_frame(Some(reason.code()));
     }

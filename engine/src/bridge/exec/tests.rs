@@ -367,6 +367,16 @@ fn only_input_and_resize_can_be_half_closed() {
 }
 
 #[test]
+fn the_end_of_sizes_follows_the_last_size() {
+    let mut session = Session::running(TTY, MEMORY);
+    let size = b"{\"Width\":80,\"Height\":24}\n";
+    session.client_sends(&[message(Channel::RESIZE, size), end_of(Channel::RESIZE)].concat());
+    assert_eq!(session.upstream_got(), [ToUpstream::Data(RESIZE, size.to_vec()), ToUpstream::Fin(RESIZE)]);
+    session.client_sends(&message(Channel::RESIZE, size));
+    assert_eq!(session.upstream_got().len(), 2, "nothing follows the end");
+}
+
+#[test]
 fn text_fragments_and_empty_messages_are_taken() {
     let mut session = Session::running(ALL, MEMORY);
     let frames = [
