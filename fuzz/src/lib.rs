@@ -11,11 +11,11 @@
 //!
 //! | body | first bytes | then |
 //! |---|---|---|
-//! | [`http_head`] | limit, cuts | a head as it arrives |
-//! | [`ws_receiver`] | role and options, cuts | what a WebSocket peer sends |
-//! | [`spdy_receiver`] | role and options, cuts | what a SPDY peer sends |
-//! | [`k8s_text`] | which text, cuts | the text |
-//! | [`exec_bridge`] | streams, memory | acts of both peers, of the driver and of time |
+//! | [`http_head()`] | limit, cuts | a head as it arrives |
+//! | [`ws_receiver()`] | role and options, cuts | what a WebSocket peer sends |
+//! | [`spdy_receiver()`] | role and options, cuts | what a SPDY peer sends |
+//! | [`k8s_text()`] | which text, cuts | the text |
+//! | [`exec_bridge()`] | streams, memory | acts of both peers, of the driver and of time |
 //!
 //! Cuts: 0 is all at once, 1 byte by byte, any other number the seed of random pieces.
 

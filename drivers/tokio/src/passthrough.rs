@@ -57,6 +57,8 @@ struct Direction {
     start: usize,
     end: usize,
     passed: u64,
+    /// Something was written since the last complete flush: TLS may still hold it.
+    unflushed: bool,
     state: State,
 }
 
@@ -96,7 +98,7 @@ where
 
 impl Direction {
     fn new(pool: &Pool) -> Self {
-        Self { buffer: pool.take(), start: 0, end: 0, passed: 0, state: State::Open }
+        Self { buffer: pool.take(), start: 0, end: 0, passed: 0, unflushed: false, state: State::Open }
     }
 
     /// Moves what can be moved without waiting; true if something was.
@@ -116,9 +118,17 @@ impl Direction {
                     }
                     self.start += count;
                     self.passed += count as u64;
+                    self.unflushed = true;
                     progress = true;
                 }
             }
+        }
+        if self.unflushed
+            && self.start == self.end
+            && let Poll::Ready(flushed) = Pin::new(&mut *to).poll_flush(cx)
+        {
+            flushed?;
+            self.unflushed = false;
         }
         if self.start == self.end && self.state == State::Open {
             let mut buffer = ReadBuf::new(self.buffer.as_mut());
@@ -171,6 +181,19 @@ mod tests {
         tokio::join!(answering, async { client.read_to_end(&mut received).await.unwrap() });
         assert_eq!(received, answer);
         assert_eq!(passing.await.unwrap(), PassedOn { from_client: 7, from_upstream: 300_000, cut: false });
+    }
+
+    #[tokio::test]
+    async fn what_was_written_does_not_wait_in_a_buffer() {
+        let (mut client, ours) = duplex(1000);
+        let (theirs, mut upstream) = duplex(1000);
+        let theirs = tokio::io::BufStream::new(theirs);
+        tokio::spawn(async move { pass_on(ours, theirs, Duration::from_secs(5), &pool()).await });
+        client.write_all(b"x").await.unwrap();
+        let mut received = [0];
+        let read = tokio::time::timeout(Duration::from_secs(10), upstream.read_exact(&mut received)).await;
+        read.expect("it was not flushed").unwrap();
+        assert_eq!(received, *b"x");
     }
 
     #[tokio::test(start_paused = true)]

@@ -129,8 +129,8 @@ async fn metrics_tell_one_good_session_from_one_refused() {
     assert!(is("strait_connections_open", 1.0).await);
     good.half_close().await;
     good.finish().await;
-    let unknown = [("Sec-WebSocket-Protocol", "v3.channel.k8s.io")];
-    assert_eq!(refusal(exec(tcp(gateway.address).await, "x", &unknown).await, "x").0, 403);
+    let old_version = [("Sec-WebSocket-Version", "12")];
+    assert_eq!(refusal(exec(tcp(gateway.address).await, "x", &old_version).await, "x").0, 400);
 
     eventually("all is counted", async || is("strait_connections_open", 0.0).await).await;
     let samples = scrape().await;
@@ -141,7 +141,7 @@ async fn metrics_tell_one_good_session_from_one_refused() {
             "apiserver_websocket_streaming_requests_total{subresource=\"exec\",proxy_type=\"translated_at_apiserver\"}",
             1.0,
         ),
-        ("strait_answers_total{code=\"403\"}", 1.0),
+        ("strait_answers_total{code=\"400\"}", 1.0),
         ("strait_connections_total", 2.0),
         ("strait_session_duration_seconds_count", 1.0),
         ("strait_sessions_active", 0.0),

@@ -304,7 +304,7 @@ impl HeaderWriter {
     }
 }
 
-/// CMF: deflate, 32 KiB window. FLG: fastest, FDICT. Then the DICTID of [`super::inflate::DICTIONARY`].
+/// CMF: deflate, 32 KiB window. FLG: fastest, FDICT. Then the DICTID of the dictionary.
 const ZLIB_HEADER: [u8; 6] = [0x78, 0x20, 0xe3, 0xc6, 0xa7, 0xc2];
 const SYNC_FLUSH: [u8; 5] = [0, 0, 0, 0xff, 0xff];
 

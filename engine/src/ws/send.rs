@@ -22,7 +22,7 @@ impl<const N: usize> Sender<N> {
         Self { outbox: Outbox::new(), role, closing: false }
     }
 
-    /// The header of a data frame. If it has a mask key, the payload is to be masked with it ([`mask`]).
+    /// The header of a data frame. If it has a mask key, the payload is to be masked with it ([`mask()`]).
     #[inline]
     pub const fn data_header(&self, opcode: Opcode, fin: bool, len: u64, key: [u8; 4]) -> FrameHeader {
         let mask = match self.role {
