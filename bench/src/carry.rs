@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use strait::bridge::{ExecBridge, Flow, HEADROOM, Lane, Side};
 use strait::k8s::{StreamSet, Subprotocol};
 use strait::leg::{SpdyLeg, WebSocketLeg};
@@ -45,6 +47,9 @@ pub fn spdy_receive(wire: &[u8]) -> usize {
 /// Bytes that one read brings at most.
 const READ: usize = 64 * 1024;
 
+/// Heartbeats would stand between the frames that are counted.
+const LIMITS: Limits = Limits { ping_interval: Duration::ZERO, idle: Duration::ZERO, ..Limits::HOST };
+
 const STREAMS: StreamSet = StreamSet { stdin: true, stdout: true, stderr: false, tty: false };
 
 /// A running session, and a driver that reads from memory and writes to it.
@@ -61,11 +66,11 @@ impl Bridge {
     /// # Panics
     /// If it does not start.
     pub fn new() -> Self {
-        let client = WebSocketLeg::server(Subprotocol::V5, &Limits::HOST);
+        let client = WebSocketLeg::server(Subprotocol::V5, &LIMITS);
         let lane = || Lane::new(vec![0; HEADROOM + READ]);
-        let bridge = ExecBridge::new(client, STREAMS, &Limits::HOST);
+        let bridge = ExecBridge::new(client, STREAMS, &LIMITS);
         let mut session = Self { legs: bridge, up: lane(), down: lane(), output: vec![] };
-        session.legs.connected(SpdyLeg::client(STREAMS, Subprotocol::V4, &Limits::HOST), Instant::ZERO);
+        session.legs.connected(SpdyLeg::client(STREAMS, Subprotocol::V4, &LIMITS), Instant::ZERO);
         session.write(Side::Upstream);
         let mut writer = HeaderWriter::new();
         for stream in [1, 3, 5] {

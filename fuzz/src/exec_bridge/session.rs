@@ -1,4 +1,5 @@
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use strait::bridge::{ExecBridge, Flow, HEADROOM, Lane, Outcome, Side};
 use strait::k8s::{Channel, StreamSet, Subprotocol};
@@ -10,6 +11,14 @@ use strait::{Instant, Limits};
 use super::client::Client;
 use super::upstream::Upstream;
 use super::{Report, Script, Wire};
+
+/// Without heartbeats, which the model of the peers does not know.
+const LIMITS: Limits = Limits {
+    ping_interval: Duration::ZERO,
+    peer_timeout: Duration::ZERO,
+    idle: Duration::ZERO,
+    ..Limits::HOST
+};
 
 /// Room for the session's status in the bridge.
 const STATUS: usize = 512;
@@ -31,9 +40,9 @@ pub(super) struct Session<const S: usize> {
 
 impl<const S: usize> Session<S> {
     pub(super) fn new(set: StreamSet, memory: usize) -> Self {
-        let client = WebSocketLeg::server(Subprotocol::V5, &Limits::HOST);
+        let client = WebSocketLeg::server(Subprotocol::V5, &LIMITS);
         let mut session = Self {
-            bridge: ExecBridge::new(client, set, &Limits::HOST),
+            bridge: ExecBridge::new(client, set, &LIMITS),
             up: Lane::new(vec![0xee; memory]),
             down: Lane::new(vec![0xee; memory]),
             client: Client::new(set.ready_channel()),
@@ -139,7 +148,7 @@ impl<const S: usize> Session<S> {
     fn connect(&mut self) {
         if !self.connected && self.bridge.outcome().is_none() {
             self.connected = true;
-            self.bridge.connected(SpdyLeg::client(self.set, Subprotocol::V4, &Limits::HOST), self.now);
+            self.bridge.connected(SpdyLeg::client(self.set, Subprotocol::V4, &LIMITS), self.now);
         }
     }
 
