@@ -8,6 +8,7 @@
 //! | `STRAIT_REQUIRE_PEERS=1` | a missing peer program fails the tests that need it, which otherwise skip |
 //! | `STRAIT_SEED` | seed of the random data; a failing test prints the one it used |
 //! | `KUBECTL` | use this kubectl instead of the one in `PATH` |
+//! | `KUBECTL_1_20` | use this kubectl 1.20.2 instead of Debian's, which is fetched once into `target/peers` |
 #![expect(clippy::missing_panics_doc, reason = "a test harness fails by panicking")]
 
 mod binary;
@@ -15,6 +16,7 @@ mod checksum;
 mod counters;
 mod exec_client;
 mod kubectl;
+mod peers;
 mod random;
 mod raw;
 mod running;

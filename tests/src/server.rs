@@ -43,8 +43,8 @@ impl Server {
     }
 
     /// A node on a free port.
-    pub fn node() -> Self {
-        Self::spawn(&["node", "--listen", "127.0.0.1:0", "--drain-timeout", "0"])
+    pub fn node(arguments: &[&str]) -> Self {
+        Self::spawn(&[&["node", "--listen", "127.0.0.1:0", "--drain-timeout", "0"], arguments].concat())
     }
 
     /// A gateway on a free port, in front of `upstream`.
@@ -150,7 +150,12 @@ pub struct Shores {
 impl Shores {
     /// Starts both.
     pub fn start(gateway_arguments: &[&str]) -> Self {
-        let node = Server::node();
+        Self::start_with(&[], gateway_arguments)
+    }
+
+    /// Starts both, the node with other arguments than the defaults too.
+    pub fn start_with(node_arguments: &[&str], gateway_arguments: &[&str]) -> Self {
+        let node = Server::node(node_arguments);
         Self { gateway: Server::gateway(node.url(), gateway_arguments), node }
     }
 
