@@ -9,6 +9,7 @@ mod head;
 mod listener;
 mod metrics;
 mod origin;
+mod overflow;
 mod passthrough;
 mod pool;
 mod relay;

@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use crate::overflow::Overflow;
 use crate::pool::{Pool, Pooled};
 
 /// Slices of one vectored write: a lane's segments and the control bytes before and behind them.
@@ -52,6 +53,8 @@ pub(crate) struct Session<C, U, A, B> {
     bridge: ExecBridge<A, B>,
     client: Socket<C>,
     upstream: Upstream<U, B>,
+    /// Input of the client for which there is no room in its lane.
+    overflow: Overflow,
     /// From the client to upstream.
     up: Lane<Pooled>,
     /// From upstream to the client.
@@ -103,6 +106,7 @@ where
             bridge,
             client: Socket::new(client),
             upstream: Upstream::Dialing(dial),
+            overflow: Overflow::default(),
             up: Lane::new(pool.take()),
             down,
             started: tokio::time::Instant::now(),
@@ -160,9 +164,12 @@ where
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(deadline) = self.bridge.deadline() else { return Poll::Pending };
         // The engine's clock counts whole milliseconds; one more makes sure that the deadline has passed.
-        let deadline = self.started + Duration::from_millis(deadline.as_millis() + 1);
+        let bridge =
+            self.bridge.deadline().map(|at| self.started + Duration::from_millis(at.as_millis() + 1));
+        let Some(deadline) = bridge.into_iter().chain(self.overflow.deadline()).min() else {
+            return Poll::Pending;
+        };
         if self.timer.deadline() != deadline {
             self.timer.as_mut().reset(deadline);
         }
@@ -223,7 +230,7 @@ where
 
     fn poll_read(&mut self, cx: &mut Context<'_>, side: Side, now: Instant) -> bool {
         let result = match (side, &mut self.upstream) {
-            (Side::Client, _) => self.client.poll_read(cx, &mut self.up),
+            (Side::Client, _) => self.client.poll_read_or_hold(cx, &mut self.up, &mut self.overflow),
             (Side::Upstream, Upstream::Connected(socket)) => socket.poll_read(cx, &mut self.down),
             (Side::Upstream, _) => return false,
         };
@@ -312,6 +319,34 @@ where
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
+    /// Reads into the lane, or, from a client for whose input there has been no room for a while, beside it.
+    fn poll_read_or_hold(
+        &mut self,
+        cx: &mut Context<'_>,
+        lane: &mut Lane<Pooled>,
+        overflow: &mut Overflow,
+    ) -> Poll<io::Result<usize>> {
+        let space = lane.space();
+        if !space.is_empty() {
+            if let Some(count) = overflow.give(space) {
+                lane.received(count);
+                return Poll::Ready(Ok(count));
+            }
+            return self.poll_read(cx, lane);
+        }
+        if self.eof {
+            return Poll::Pending;
+        }
+        match overflow.poll_take(cx, &mut self.io) {
+            Poll::Ready(Ok(count)) => {
+                self.received += count as u64;
+                self.eof = count == 0;
+                Poll::Ready(Ok(count))
+            }
+            other => other,
+        }
+    }
+
     fn poll_read(&mut self, cx: &mut Context<'_>, lane: &mut Lane<Pooled>) -> Poll<io::Result<usize>> {
         let space = lane.space();
         if self.eof || space.is_empty() {
