@@ -7,9 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use strait_tests::{
-    Checksum, Finished, Kubectl, Random, Rig, Running, Terminal, checksum_of, eventually,
-};
+use strait_tests::{Checksum, Finished, Kubectl, Random, Rig, Running, Terminal, checksum_of, eventually};
 
 /// What a lost peer, a killed client or the end of a session may take to be noticed everywhere.
 const SOON: Duration = Duration::from_secs(10);
@@ -60,8 +58,7 @@ const NEW_TO_SPDY: Way = Way {
     half_close: true,
     loss_is_told: true,
 };
-const NEW_PASSED_ON: Way =
-    Way { node: NO_SPDY, gateway: OVER_WEBSOCKET, legs: "passed on", ..NEW_TO_SPDY };
+const NEW_PASSED_ON: Way = Way { node: NO_SPDY, gateway: OVER_WEBSOCKET, legs: "passed on", ..NEW_TO_SPDY };
 const NEW_AUTO: Way =
     Way { node: &[], gateway: &["--upstream-protocol", "auto"], legs: "passed on", ..NEW_TO_SPDY };
 const NEW_AUTO_TO_SPDY: Way = Way { gateway: &["--upstream-protocol", "auto"], ..NEW_TO_SPDY };
@@ -293,8 +290,15 @@ impl Way {
             for _ in 0..2 {
                 scope.spawn(|| {
                     for number in 0..SESSIONS / 2 {
-                        let finished =
-                            rig.kubectl.run(&["exec", "-i", "demo", "--", "sh", "-c", &format!("exit {number}")]);
+                        let finished = rig.kubectl.run(&[
+                            "exec",
+                            "-i",
+                            "demo",
+                            "--",
+                            "sh",
+                            "-c",
+                            &format!("exit {number}"),
+                        ]);
                         self.assert_exit(&rig, &finished, number as i32);
                     }
                 });
