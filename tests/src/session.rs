@@ -68,18 +68,19 @@ pub enum Said {
 }
 
 /// How a session ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum End {
     /// In order: a Close with 1000, or the end of all SPDY streams.
     Clean,
     /// A Close with another code, or a GOAWAY that is not OK.
     Failed,
     /// The connection ended before that.
+    #[default]
     Cut,
 }
 
 /// A whole session.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Transcript {
     /// All of stdout.
     pub stdout: Vec<u8>,
@@ -279,29 +280,36 @@ impl Session {
     }
 
     /// Reads to the end.
-    pub async fn finish(self) -> Result<Transcript> {
-        self.finish_with(async |_| Ok(())).await
+    pub async fn finish(mut self) -> Result<Transcript> {
+        let mut all = Transcript::default();
+        while all.add(self.next().await?)? {}
+        Ok(all)
+    }
+}
+
+impl Transcript {
+    /// Adds what came next; false if that was the end.
+    pub fn add(&mut self, said: Said) -> Result<bool> {
+        let (channel, bytes) = match said {
+            Said::Data(channel, bytes) => (channel, bytes),
+            Said::End(end) => {
+                self.end = end;
+                return Ok(false);
+            }
+        };
+        match channel {
+            Channel::STDOUT => self.stdout.extend_from_slice(&bytes),
+            Channel::STDERR => self.stderr.extend_from_slice(&bytes),
+            Channel::ERROR => self.error.extend_from_slice(&bytes),
+            other => bail!("channel {other:?} says something"),
+        }
+        Ok(true)
     }
 
-    /// Reads to the end, and calls `behind` with the session behind each piece.
-    pub async fn finish_with(
-        mut self,
-        mut behind: impl AsyncFnMut(&mut Self) -> Result<()>,
-    ) -> Result<Transcript> {
-        let mut all = Transcript { stdout: vec![], stderr: vec![], error: vec![], end: End::Cut };
-        loop {
-            match self.next().await? {
-                Said::Data(Channel::STDOUT, bytes) => all.stdout.extend(bytes),
-                Said::Data(Channel::STDERR, bytes) => all.stderr.extend(bytes),
-                Said::Data(Channel::ERROR, bytes) => all.error.extend(bytes),
-                Said::Data(other, _) => bail!("channel {other:?} says something"),
-                Said::End(end) => {
-                    all.end = end;
-                    return Ok(all);
-                }
-            }
-            behind(&mut self).await?;
-        }
+    /// The error channel as a Status.
+    pub fn status(&self) -> Result<serde_json::Value> {
+        let text = String::from_utf8_lossy(&self.error);
+        serde_json::from_str(&text).with_context(|| format!("no Status: {text:?}"))
     }
 }
 

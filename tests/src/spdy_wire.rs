@@ -12,6 +12,8 @@ use crate::{End, Opening, Said};
 
 /// Bytes in front of the payload of a DATA frame.
 const HEADER: usize = 8;
+/// Room for one read.
+const READ: usize = 32 * 1024;
 /// Of a frame that comes in pieces.
 const PIECE: usize = 10;
 /// Between two pieces: enough for the server to read them one by one.
@@ -137,6 +139,7 @@ impl SpdyWire {
             if came.is_some() {
                 return Ok(came);
             }
+            self.input.reserve(READ);
             if consumed == 0 && !matches!(self.io.read_buf(&mut self.input).await, Ok(1..)) {
                 return Ok(None);
             }

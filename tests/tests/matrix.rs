@@ -329,7 +329,7 @@ impl Run<'_> {
         let error = String::from_utf8_lossy(&all.error).into_owned();
         ensure!(all.end == End::Clean, "{:?} behind {error:?}", all.end);
         if self.cell.protocol().status_is_json() {
-            let status: serde_json::Value = serde_json::from_str(&error).with_context(|| error.clone())?;
+            let status = all.status()?;
             let cause = &status["details"]["causes"][0];
             let is_so = match code {
                 0 => status["status"] == "Success",
@@ -352,7 +352,7 @@ impl Run<'_> {
             ensure!(!error.is_empty(), "success");
             return Ok(error);
         }
-        let status: serde_json::Value = serde_json::from_str(&error).with_context(|| error.clone())?;
+        let status = all.status()?;
         ensure!(status["status"] == "Failure", "no failure: {status}");
         ensure!(status["code"] == code, "another code: {status}");
         ensure!(status["reason"] != "NonZeroExitCode", "an exit code: {status}");
