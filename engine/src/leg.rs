@@ -50,8 +50,11 @@ pub trait Leg {
     }
 
     /// Makes `buffer[payload]` a data frame of `channel` by writing its header right in front of it, and
-    /// returns where the frame starts; `fin` half-closes the channel with it. `None` if the
-    /// channel cannot take data (it is not open, or its sending half is closed) or there is no room.
+    /// returns where the frame starts; `fin` half-closes the channel with it. Where the peer cannot be told
+    /// of a half-close, `fin` means nothing, and an empty payload makes no frame: it starts where it ends.
+    ///
+    /// `None` if the channel cannot take data (it is not open, or its sending half is closed), if there is no
+    /// room, or if payload and half-close cannot be one frame (v5, which wants an empty payload with `fin`).
     fn frame(
         &mut self,
         channel: Channel,

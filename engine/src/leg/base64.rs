@@ -25,6 +25,11 @@ pub(super) const fn whole_quanta(before: usize, arrived: usize) -> usize {
     }
 }
 
+/// True if a text of `chars` characters that stands for `bytes` bytes ends with padding.
+pub(super) const fn is_padded(chars: usize, bytes: usize) -> bool {
+    bytes < chars / QUANTUM * 3
+}
+
 /// Decodes `buffer[text]` in place and returns where the bytes lie; `None` if it is not base64.
 pub(super) fn decode(buffer: &mut [u8], text: Range<usize>) -> Option<Range<usize>> {
     let (mut read, mut write) = (text.start, text.start);
@@ -33,7 +38,7 @@ pub(super) fn decode(buffer: &mut [u8], text: Range<usize>) -> Option<Range<usiz
         let mut bytes = [0; ROUND_BYTES];
         let count = STANDARD.decode_slice(buffer.get(read..read + round)?, &mut bytes).ok()?;
         // Fewer bytes than the quanta stand for is the padding of the end.
-        if count < round / QUANTUM * 3 && read + round < text.end {
+        if is_padded(round, count) && read + round < text.end {
             return None;
         }
         buffer.get_mut(write..write + count)?.copy_from_slice(bytes.get(..count)?);
