@@ -97,7 +97,9 @@ impl Outcome<'_> {
         let mut exit = [0; 64];
         let text = match self {
             Self::Success => return 0,
-            Self::Failure(Failure { message, .. }) if !message.is_empty() => return message.unescape(out).len(),
+            Self::Failure(Failure { message, .. }) if !message.is_empty() => {
+                return message.unescape(out).len();
+            }
             Self::Failure(Failure { reason, .. }) if !reason.is_empty() => return reason.unescape(out).len(),
             Self::Failure(_) => b"the command failed",
             Self::ExitCode(code) => {

@@ -16,6 +16,12 @@ pub(super) const fn encoded_len(bytes: usize) -> usize {
     bytes.div_ceil(3) * QUANTUM
 }
 
+/// Most characters that a text has more than the up to `bytes` bytes that it stands for. A text of fewer bytes may
+/// grow by more, as the padding of its end counts.
+pub(super) const fn growth_max(bytes: usize) -> usize {
+    bytes / 3 + 3
+}
+
 /// The longest part of a text of `arrived` characters, `before` of which belong to no payload, that can be
 /// decoded without the rest of its quantum.
 pub(super) const fn whole_quanta(before: usize, arrived: usize) -> usize {
@@ -92,6 +98,13 @@ mod tests {
             prop_assert_eq!(&buffer[decoded], bytes);
             prop_assert!(buffer[..front].iter().all(|&byte| byte == 7));
             prop_assert!(buffer[end..].iter().all(|&byte| byte == 9));
+        }
+    }
+
+    #[test]
+    fn no_shorter_text_grows_by_more_than_is_told() {
+        for most in 0..300 {
+            assert!((0..=most).all(|bytes| encoded_len(bytes) - bytes <= growth_max(most)), "{most}");
         }
     }
 

@@ -296,9 +296,10 @@ impl<M: Masking> Leg for WebSocketLeg<M> {
 
     #[inline]
     fn header_max(&self, len: usize) -> usize {
-        let text = if self.protocol.is_base64() { base64::encoded_len(len) } else { len };
-        let header = self.sender.data_header(Opcode::Binary, true, (text + CHANNEL_BYTE) as u64, [0; 4]);
-        header.size() + CHANNEL_BYTE + (text - len)
+        let growth = if self.protocol.is_base64() { base64::growth_max(len) } else { 0 };
+        let message = len + growth + CHANNEL_BYTE;
+        let header = self.sender.data_header(Opcode::Binary, true, message as u64, [0; 4]);
+        header.size() + CHANNEL_BYTE + growth
     }
 
     fn headroom(&self, len: usize) -> usize {

@@ -45,7 +45,6 @@ impl MaskKeys {
         Self { seed, counter: 0, digest: [0; 20], used: 20 }
     }
 
-
     fn refill(&mut self) {
         let mut hash = Sha1::new();
         hash.update(&self.seed);

@@ -10,7 +10,9 @@ use crate::spdy::{ConnectionError, FrameError, GoawayStatus, RstStatus, SkipBloc
 use crate::ws::{Opcode, ProtocolError};
 
 mod matrix;
+mod pairs;
 mod properties;
+mod reverse;
 mod time_and_loss;
 
 const MEMORY: usize = 4096;

@@ -111,7 +111,11 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
         true
     }
 
-    pub(super) fn translate_upstream<B, const S: usize>(&mut self, lane: &mut Lane<B, S>, now: Instant) -> Flow
+    pub(super) fn translate_upstream<B, const S: usize>(
+        &mut self,
+        lane: &mut Lane<B, S>,
+        now: Instant,
+    ) -> Flow
     where
         B: AsRef<[u8]> + AsMut<[u8]>,
     {

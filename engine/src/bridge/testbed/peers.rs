@@ -86,9 +86,7 @@ impl Wire {
 
     fn upstream(self, streams: StreamSet) -> (Peer, AnyLeg) {
         let leg: AnyLeg = match self {
-            WebSocket(protocol) => {
-                Box::new(WebSocketLeg::client(protocol, &LIMITS, MaskKeys::new([7; 16])))
-            }
+            WebSocket(protocol) => Box::new(WebSocketLeg::client(protocol, &LIMITS, MaskKeys::new([7; 16]))),
             Spdy(protocol) => Box::new(SpdyLeg::client(streams, protocol, &LIMITS)),
         };
         (Peer { wire: self, role: Role::Server, streams }, leg)
@@ -124,9 +122,8 @@ impl Peer {
                 writer.syn_stream(id(stream), false, &[("streamtype", name)], frame).unwrap()
             }),
             (Spdy(protocol), Role::Server) => {
-                let mut bytes = self.headers(|writer, _, stream, frame| {
-                    writer.syn_reply(id(stream), frame).unwrap()
-                });
+                let mut bytes =
+                    self.headers(|writer, _, stream, frame| writer.syn_reply(id(stream), frame).unwrap());
                 if protocol == Subprotocol::V1 {
                     bytes.extend(self.end(Channel::STDIN));
                     bytes.extend(self.reset(Channel::ERROR));
@@ -232,25 +229,30 @@ impl Peer {
         if self.wire.is_spdy() { self.end(channel) } else { Vec::new() }
     }
 
-    /// The frames that this peer got. Pieces of one channel that adjoin count as one, and heartbeats as nothing.
+    /// The frames that this peer got, [`merged`].
     fn got(&self, bytes: &[u8]) -> Vec<Got> {
         let frames = match self.wire {
             WebSocket(_) => read_websocket(bytes, self.role == Role::Server, self.wire.is_base64()),
             Spdy(_) => read_spdy(bytes, &self.channels()),
         };
-        let mut merged: Vec<Got> = Vec::new();
-        for frame in frames {
-            match (merged.last_mut(), frame) {
-                (_, Got::Heartbeat) => {}
-                (_, Got::Data(_, payload)) if payload.is_empty() => {}
-                (Some(Got::Data(channel, payload)), Got::Data(next, more)) if *channel == next => {
-                    payload.extend(more);
-                }
-                (_, frame) => merged.push(frame),
-            }
-        }
-        merged
+        merged(frames)
     }
+}
+
+/// Pieces of one channel that adjoin count as one, and heartbeats and empty pieces as nothing.
+pub(in crate::bridge) fn merged(frames: Vec<Got>) -> Vec<Got> {
+    let mut merged: Vec<Got> = Vec::new();
+    for frame in frames {
+        match (merged.last_mut(), frame) {
+            (_, Got::Heartbeat) => {}
+            (_, Got::Data(_, payload)) if payload.is_empty() => {}
+            (Some(Got::Data(channel, payload)), Got::Data(next, more)) if *channel == next => {
+                payload.extend(more);
+            }
+            (_, frame) => merged.push(frame),
+        }
+    }
+    merged
 }
 
 /// One frame, as it is understood.
@@ -328,7 +330,8 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 pub(in crate::bridge) fn base64(bytes: &[u8]) -> Vec<u8> {
     let mut text = Vec::new();
     for group in bytes.chunks(3) {
-        let bits = group.iter().fold(0_u32, |bits, &byte| bits << 8 | u32::from(byte)) << (8 * (3 - group.len()));
+        let bits =
+            group.iter().fold(0_u32, |bits, &byte| bits << 8 | u32::from(byte)) << (8 * (3 - group.len()));
         for at in 0..4 {
             let character = ALPHABET[(bits >> (18 - 6 * at)) as usize & 63];
             text.push(if at <= group.len() { character } else { b'=' });
@@ -342,8 +345,10 @@ fn unbase64(text: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for quantum in text.chunks(4) {
         let characters = quantum.iter().take_while(|&&character| character != b'=');
-        let values = characters.map(|character| ALPHABET.iter().position(|known| known == character).unwrap());
-        let (count, bits) = values.fold((0, 0), |(count, bits), value| (count + 1, bits | value << (18 - 6 * count)));
+        let values =
+            characters.map(|character| ALPHABET.iter().position(|known| known == character).unwrap());
+        let (count, bits) =
+            values.fold((0, 0), |(count, bits), value| (count + 1, bits | value << (18 - 6 * count)));
         bytes.extend(&(bits as u32).to_be_bytes()[1..count]);
     }
     bytes
@@ -358,7 +363,11 @@ pub(in crate::bridge) struct Pair {
 
 impl Pair {
     /// With both connected; neither has sent anything.
-    pub(in crate::bridge) fn new((client, upstream): (Wire, Wire), streams: StreamSet, memory: usize) -> Self {
+    pub(in crate::bridge) fn new(
+        (client, upstream): (Wire, Wire),
+        streams: StreamSet,
+        memory: usize,
+    ) -> Self {
         let (client, client_leg) = client.client(streams);
         let (upstream, upstream_leg) = upstream.upstream(streams);
         let mut session = Session::of(client_leg, streams, memory);
@@ -429,7 +438,13 @@ impl Leg for AnyLeg {
         (**self).headroom(len)
     }
 
-    fn frame(&mut self, channel: Channel, fin: bool, buffer: &mut [u8], payload: Range<usize>) -> Option<usize> {
+    fn frame(
+        &mut self,
+        channel: Channel,
+        fin: bool,
+        buffer: &mut [u8],
+        payload: Range<usize>,
+    ) -> Option<usize> {
         (**self).frame(channel, fin, buffer, payload)
     }
 

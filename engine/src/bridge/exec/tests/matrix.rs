@@ -78,7 +78,8 @@ impl End {
                 self.text()
             ),
             Self::NotFound => {
-                r#"{"status":"Failure","message":"container \"x\" not found","reason":"NotFound","code":404}"#.into()
+                r#"{"status":"Failure","message":"container \"x\" not found","reason":"NotFound","code":404}"#
+                    .into()
             }
             Self::Cut(_) => internal_error(&self.text()),
         }
@@ -258,8 +259,7 @@ fn last_for_upstream(case: Case, upstream: Peer, expected: &Expected) -> Vec<Got
         return vec![Got::Close(Some(code))];
     }
     // The session is over as soon as the reset of the error stream is there, or in v1 at GOAWAY.
-    let ended_in_order =
-        !matches!(case, Case::UpstreamFails | Case::UpstreamLost | Case::ClientLost);
+    let ended_in_order = !matches!(case, Case::UpstreamFails | Case::UpstreamLost | Case::ClientLost);
     let was_reset = |channel: Channel| match channel {
         Channel::ERROR => ended_in_order || resets_error_stream(upstream.wire),
         Channel::STDIN => expected.stdin_ends || ended_in_order && resets_error_stream(upstream.wire),
@@ -301,8 +301,7 @@ fn assert_cell(wires: (Wire, Wire), case: Case, memory: usize, pace: Option<(Dic
     assert_eq!(pair.delivered(Channel::STDIN), expected.stdin, "{name}");
     assert_eq!(pair.delivered(Channel::RESIZE), expected.sizes, "{name}");
     let ends = expected.stdin_ends.then_some(Got::End(Channel::STDIN));
-    let last: Vec<_> =
-        ends.into_iter().chain(last_for_upstream(case, pair.upstream, &expected)).collect();
+    let last: Vec<_> = ends.into_iter().chain(last_for_upstream(case, pair.upstream, &expected)).collect();
     assert_eq!(without_payload(pair.upstream_got()), last, "{name}");
     let before = (pair.client_got(), pair.upstream_got());
     if case != Case::ClientLost {
