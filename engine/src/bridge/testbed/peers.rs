@@ -77,7 +77,7 @@ impl Wire {
         let leg: AnyLeg = match self {
             WebSocket(protocol) => Box::new(WebSocketLeg::server(protocol, &LIMITS)),
             Spdy(protocol) => {
-                let inflate: Box<Inflate> = Box::new(Inflate::new());
+                let inflate: Box<Inflate> = Box::default();
                 Box::new(SpdyLeg::server(streams, protocol, &LIMITS, LentBlocks(Some(inflate))))
             }
         };
@@ -103,17 +103,17 @@ pub(in crate::bridge) struct Peer {
 
 impl Peer {
     /// The channels that have a stream.
-    pub(in crate::bridge) fn channels(&self) -> Vec<Channel> {
+    pub(in crate::bridge) fn channels(self) -> Vec<Channel> {
         self.streams.channels(self.wire.protocol()).collect()
     }
 
-    fn stream(&self, channel: Channel) -> Option<u32> {
+    fn stream(self, channel: Channel) -> Option<u32> {
         let at = self.channels().into_iter().position(|open| open == channel)?;
         Some(2 * at as u32 + 1)
     }
 
     /// What it sends first.
-    pub(in crate::bridge) fn open(&self) -> Vec<u8> {
+    pub(in crate::bridge) fn open(self) -> Vec<u8> {
         match (self.wire, self.role) {
             (WebSocket(_), Role::Client) => Vec::new(),
             (WebSocket(_), Role::Server) => self.data(self.streams.ready_channel(), b""),
@@ -133,7 +133,7 @@ impl Peer {
         }
     }
 
-    fn headers(&self, write: impl Fn(&mut HeaderWriter, Channel, u32, &mut [u8]) -> usize) -> Vec<u8> {
+    fn headers(self, write: impl Fn(&mut HeaderWriter, Channel, u32, &mut [u8]) -> usize) -> Vec<u8> {
         let mut writer = HeaderWriter::new();
         let mut bytes = Vec::new();
         for channel in self.channels() {
@@ -145,7 +145,7 @@ impl Peer {
     }
 
     /// Payload of a channel; nothing if there is no such stream.
-    pub(in crate::bridge) fn data(&self, channel: Channel, payload: &[u8]) -> Vec<u8> {
+    pub(in crate::bridge) fn data(self, channel: Channel, payload: &[u8]) -> Vec<u8> {
         match self.wire {
             WebSocket(_) => {
                 let opcode = if self.wire.is_base64() { Opcode::Text } else { Opcode::Binary };
@@ -156,7 +156,7 @@ impl Peer {
     }
 
     /// A message as it stands in its frames.
-    pub(in crate::bridge) fn message(&self, channel: Channel, payload: &[u8]) -> Vec<u8> {
+    pub(in crate::bridge) fn message(self, channel: Channel, payload: &[u8]) -> Vec<u8> {
         if self.wire.is_base64() {
             [&[b'0' + channel.number()], &base64(payload)[..]].concat()
         } else {
@@ -165,7 +165,7 @@ impl Peer {
     }
 
     /// A WebSocket frame.
-    pub(in crate::bridge) fn frame(&self, opcode: Opcode, fin: bool, payload: &[u8]) -> Vec<u8> {
+    pub(in crate::bridge) fn frame(self, opcode: Opcode, fin: bool, payload: &[u8]) -> Vec<u8> {
         if self.role == Role::Client {
             return client_frame(opcode, fin, payload);
         }
@@ -175,7 +175,7 @@ impl Peer {
         [&bytes[..size], payload].concat()
     }
 
-    pub(in crate::bridge) fn can_end(&self, channel: Channel) -> bool {
+    pub(in crate::bridge) fn can_end(self, channel: Channel) -> bool {
         match self.wire {
             WebSocket(protocol) => protocol == Subprotocol::V5,
             Spdy(_) => self.stream(channel).is_some(),
@@ -183,7 +183,7 @@ impl Peer {
     }
 
     /// The end of a channel; nothing if it cannot be told.
-    pub(in crate::bridge) fn end(&self, channel: Channel) -> Vec<u8> {
+    pub(in crate::bridge) fn end(self, channel: Channel) -> Vec<u8> {
         match self.wire {
             WebSocket(Subprotocol::V5) => self.frame(Opcode::Binary, true, &[255, channel.number()]),
             WebSocket(_) => Vec::new(),
@@ -191,14 +191,14 @@ impl Peer {
         }
     }
 
-    pub(in crate::bridge) fn reset(&self, channel: Channel) -> Vec<u8> {
+    pub(in crate::bridge) fn reset(self, channel: Channel) -> Vec<u8> {
         match self.wire {
             WebSocket(_) => Vec::new(),
             Spdy(_) => self.stream(channel).map_or_else(Vec::new, super::cancel),
         }
     }
 
-    pub(in crate::bridge) fn ping(&self) -> Vec<u8> {
+    pub(in crate::bridge) fn ping(self) -> Vec<u8> {
         match (self.wire, self.role) {
             (WebSocket(_), _) => self.frame(Opcode::Ping, true, b"ping"),
             (Spdy(_), Role::Client) => frame::ping(5).to_vec(),
@@ -207,7 +207,7 @@ impl Peer {
     }
 
     /// The end of the connection, in order or because the peer failed.
-    pub(in crate::bridge) fn close(&self, is_well: bool) -> Vec<u8> {
+    pub(in crate::bridge) fn close(self, is_well: bool) -> Vec<u8> {
         let code: u16 = if is_well { 1000 } else { 1011 };
         let status = if is_well { GoawayStatus::OK } else { GoawayStatus::INTERNAL_ERROR };
         match self.wire {
@@ -217,7 +217,7 @@ impl Peer {
     }
 
     /// How a server ends a session with a status, which is empty if none is sent.
-    pub(in crate::bridge) fn ending(&self, status: &[u8]) -> Vec<u8> {
+    pub(in crate::bridge) fn ending(self, status: &[u8]) -> Vec<u8> {
         let outputs = [self.end_of_output(Channel::STDOUT), self.end_of_output(Channel::STDERR)].concat();
         let resets = [self.reset(Channel::ERROR), self.reset(Channel::STDIN)].concat();
         let status = if status.is_empty() { Vec::new() } else { self.data(Channel::ERROR, status) };
@@ -225,12 +225,12 @@ impl Peer {
     }
 
     /// A WebSocket server ends no output.
-    pub(in crate::bridge) fn end_of_output(&self, channel: Channel) -> Vec<u8> {
+    pub(in crate::bridge) fn end_of_output(self, channel: Channel) -> Vec<u8> {
         if self.wire.is_spdy() { self.end(channel) } else { Vec::new() }
     }
 
     /// The frames that this peer got, [`merged`].
-    fn got(&self, bytes: &[u8]) -> Vec<Got> {
+    fn got(self, bytes: &[u8]) -> Vec<Got> {
         let frames = match self.wire {
             WebSocket(_) => read_websocket(bytes, self.role == Role::Server, self.wire.is_base64()),
             Spdy(_) => read_spdy(bytes, &self.channels()),

@@ -103,7 +103,7 @@ impl Script {
 
 impl Peer {
     /// `payload` in one message of frames of `lens` bytes; base64 is cut between quanta.
-    fn fragments(&self, channel: Channel, payload: &[u8], lens: &[usize]) -> Vec<u8> {
+    fn fragments(self, channel: Channel, payload: &[u8], lens: &[usize]) -> Vec<u8> {
         if self.wire.is_spdy() {
             return self.data(channel, payload);
         }
@@ -121,7 +121,7 @@ impl Peer {
         bytes
     }
 
-    fn frame_of_text(&self) -> Option<Opcode> {
+    fn frame_of_text(self) -> Option<Opcode> {
         matches!(self.wire.protocol(), Subprotocol::V1Base64 | Subprotocol::V4Base64).then_some(Opcode::Text)
     }
 }
@@ -159,8 +159,8 @@ proptest! {
     ) {
         let mut pair = Pair::running(wires, ALL, memory);
         if made_for_any_leg {
-            pair.session.up = crate::bridge::Lane::new(vec![0xee; memory]);
-            pair.session.down = crate::bridge::Lane::new(vec![0xee; memory]);
+            pair.session.up = Lane::new(vec![0xee; memory]);
+            pair.session.down = Lane::new(vec![0xee; memory]);
         }
         let bulk: usize = acts.iter().map(|act| if let Act::Data { len, .. } = act { *len } else { 0 }).sum();
         let most = if bulk > 60_000 { most.max(4000) } else { most };
