@@ -156,10 +156,12 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
     where
         B: AsRef<[u8]> + AsMut<[u8]>,
     {
-        match from {
+        let flow = match from {
             Side::Client => self.translate_client(lane, now),
             Side::Upstream => self.translate_upstream(lane, now),
-        }
+        };
+        self.liveness.hold(from, flow != Flow::NeedInput || lane.has_output(), now);
+        flow
     }
 
     /// What has to be written to `side` next, in order: the output of `lane`, which carries what is for `side`,
@@ -314,6 +316,11 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
     }
 
     fn keep_alive(&mut self, now: Instant) {
+        for side in [Side::Client, Side::Upstream] {
+            if !self.pending(side).is_empty() {
+                self.liveness.unasked(side, now);
+            }
+        }
         match self.liveness.due(now) {
             Due::Nothing => {}
             Due::Ping => {

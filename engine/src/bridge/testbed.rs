@@ -282,11 +282,15 @@ fn matches_channel(frame: ToClient, wanted: Channel) -> Option<Vec<u8>> {
 
 impl<C: Leg, U: Leg> Session<C, U> {
     pub(super) fn of(client: C, streams: StreamSet, memory: usize) -> Self {
+        Self::limited(client, streams, memory, &LIMITS)
+    }
+
+    pub(super) fn limited(client: C, streams: StreamSet, memory: usize, limits: &Limits) -> Self {
         let socket = || Socket { takes: usize::MAX, ..Socket::default() };
         Self {
             up: Lane::new(std::vec![0xee; memory]),
             down: Lane::to_leg(std::vec![0xee; memory], &client),
-            bridge: ExecBridge::new(client, streams, &LIMITS),
+            bridge: ExecBridge::new(client, streams, limits),
             client: socket(),
             upstream: socket(),
             now: Instant::ZERO,

@@ -9,6 +9,7 @@ use crate::leg::{SpdyLeg, WebSocketLeg};
 use crate::spdy::{ConnectionError, FrameError, GoawayStatus, RstStatus, SkipBlocks, frame};
 use crate::ws::{Opcode, ProtocolError};
 
+mod heartbeats;
 mod known_failures;
 mod matrix;
 mod pairs;

@@ -10,7 +10,7 @@ use crate::k8s::{Channel, StreamSet, Subprotocol, TerminalSize};
 use crate::leg::{Close, Event, Leg, LegError, SpdyLeg, WebSocketLeg};
 use crate::spdy::{GoawayStatus, HeaderWriter, Inflate, LentBlocks, frame};
 use crate::ws::{FrameHeader, MaskKeys, Opcode, mask};
-use crate::{Role, Step};
+use crate::{Limits, Role, Step};
 
 /// What a peer speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -198,6 +198,11 @@ impl Peer {
         }
     }
 
+    /// How many heartbeats there are in what this peer got.
+    pub(in crate::bridge) fn heartbeats(self, bytes: &[u8]) -> usize {
+        self.frames(bytes).into_iter().filter(|frame| *frame == Got::Heartbeat).count()
+    }
+
     pub(in crate::bridge) fn ping(self) -> Vec<u8> {
         match (self.wire, self.role) {
             (WebSocket(_), _) => self.frame(Opcode::Ping, true, b"ping"),
@@ -229,13 +234,11 @@ impl Peer {
         if self.wire.is_spdy() { self.end(channel) } else { Vec::new() }
     }
 
-    /// The frames that this peer got, [`merged`].
-    fn got(self, bytes: &[u8]) -> Vec<Got> {
-        let frames = match self.wire {
+    fn frames(self, bytes: &[u8]) -> Vec<Got> {
+        match self.wire {
             WebSocket(_) => read_websocket(bytes, self.role == Role::Server, self.wire.is_base64()),
             Spdy(_) => read_spdy(bytes, &self.channels()),
-        };
-        merged(frames)
+        }
     }
 }
 
@@ -363,15 +366,21 @@ pub(in crate::bridge) struct Pair {
 
 impl Pair {
     /// With both connected; neither has sent anything.
-    pub(in crate::bridge) fn new(
+    pub(in crate::bridge) fn new(wires: (Wire, Wire), streams: StreamSet, memory: usize) -> Self {
+        Self::limited(wires, streams, memory, &LIMITS)
+    }
+
+    pub(in crate::bridge) fn limited(
         (client, upstream): (Wire, Wire),
         streams: StreamSet,
         memory: usize,
+        limits: &Limits,
     ) -> Self {
         let (client, client_leg) = client.client(streams);
         let (upstream, upstream_leg) = upstream.upstream(streams);
-        let mut session = Session::of(client_leg, streams, memory);
+        let mut session = Session::limited(client_leg, streams, memory, limits);
         session.bridge.greet(&mut session.down);
+        session.run();
         session.up = crate::bridge::Lane::to_leg(std::vec![0xee; memory], &upstream_leg);
         session.bridge.connected(upstream_leg, session.now);
         Self { session, client, upstream }
@@ -390,11 +399,11 @@ impl Pair {
     }
 
     pub(in crate::bridge) fn client_got(&self) -> Vec<Got> {
-        self.client.got(&self.session.client.got)
+        merged(self.client.frames(&self.session.client.got))
     }
 
     pub(in crate::bridge) fn upstream_got(&self) -> Vec<Got> {
-        self.upstream.got(&self.session.upstream.got)
+        merged(self.upstream.frames(&self.session.upstream.got))
     }
 
     /// Payload of a channel.

@@ -328,7 +328,7 @@ fn every_client_with_every_upstream() {
 fn every_client_with_every_upstream_in_small_pieces() {
     for (seed, wires) in (1..).zip(Wire::pairs()) {
         for case in CASES {
-            for most in [1, 7, 60] {
+            for most in [1, 40] {
                 assert_cell(wires, case, 512, Some((Dice::new(seed), most)));
             }
         }

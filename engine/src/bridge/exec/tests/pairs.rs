@@ -146,7 +146,7 @@ fn assert_arrived(pair: &Pair, script: &Script) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
     fn every_byte_arrives_once_in_order_between_any_two(
