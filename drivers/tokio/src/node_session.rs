@@ -389,7 +389,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin, L: ServerLeg> NodeSession<T, L> {
         let is_json = self.leg.status_is_json();
         self.output.end_session(&mut self.leg, |room| {
             let len = status(room);
-            if is_json { len } else { to_text(room, len) }
+            Some(if is_json { len } else { to_text(room, len) })
         });
         self.leg.ended();
         self.process = None;

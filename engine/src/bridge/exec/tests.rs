@@ -9,7 +9,12 @@ use crate::leg::{SpdyLeg, WebSocketLeg};
 use crate::spdy::{ConnectionError, FrameError, GoawayStatus, RstStatus, SkipBlocks, frame};
 use crate::ws::{Opcode, ProtocolError};
 
+mod heartbeats;
+mod known_failures;
+mod matrix;
+mod pairs;
 mod properties;
+mod reverse;
 mod time_and_loss;
 
 const MEMORY: usize = 4096;
