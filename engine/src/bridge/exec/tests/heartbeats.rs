@@ -8,7 +8,7 @@ use crate::bridge::testbed::peers::{Got, Pair, Wire};
 const ALIVE: Limits = Limits {
     ping_interval: Duration::from_secs(5),
     peer_timeout: Duration::from_secs(30),
-    idle: Duration::from_secs(300),
+    idle: Duration::from_mins(5),
     close: Duration::from_secs(10),
     ..Limits::HOST
 };
