@@ -35,7 +35,8 @@ const MERGED: usize = 32 * 1024;
 /// * When all output is written and all input is consumed, reading starts again behind the headroom.
 ///
 /// `B` is the memory: an array, a boxed slice, a pooled buffer. It must be larger than
-/// [`HEADROOM`] plus the longest control frame (139 bytes).
+/// [`HEADROOM`] plus the longest control frame (139 bytes), and from 512 bytes on it holds any status that a
+/// bridge itself writes, whatever the client speaks.
 #[derive(Debug)]
 pub struct Lane<B, const S: usize = 64> {
     buffer: B,
@@ -65,8 +66,8 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, const S: usize> Lane<B, S> {
         Self::with_headroom(buffer, HEADROOM)
     }
 
-    /// An empty lane over `buffer` whose output `leg` frames: a leg whose payload grows, as in base64, needs more
-    /// room in front.
+    /// An empty lane over `buffer` whose output `leg` frames: a leg whose payload grows, as in base64, wants more
+    /// room in front. Without it the payload passes in pieces as small as the room.
     pub fn to_leg<L: Leg>(buffer: B, leg: &L) -> Self {
         let len = buffer.as_ref().len();
         Self::with_headroom(buffer, HEADROOM.max(leg.headroom(len)))

@@ -117,6 +117,32 @@ fn an_upstream_that_is_silent_is_lost() {
 }
 
 #[test]
+fn a_heartbeat_that_has_not_left_needs_no_answer() {
+    for wires in Wire::pairs() {
+        let mut pair = running(wires);
+        pair.session.upstream.takes = 0;
+        pass(&mut pair, 100, &[Side::Client]);
+        assert_eq!(pair.session.bridge.outcome(), None, "{wires:?}");
+        pair.session.upstream.takes = usize::MAX;
+        pass(&mut pair, 31, &[Side::Client]);
+        assert_eq!(pair.session.bridge.outcome(), Some(Outcome::UpstreamSilent), "{wires:?}");
+    }
+}
+
+#[test]
+fn an_upstream_that_waits_for_the_streams_of_the_client_is_not_silent() {
+    let limits = Limits { peer_timeout: Duration::from_secs(10), ..ALIVE };
+    let wires = (Wire::Spdy(Subprotocol::V4), Wire::WebSocket(Subprotocol::V5));
+    let mut pair = Pair::limited(wires, ALL, MEMORY, &limits);
+    let (streams, early) = (pair.client.open(), pair.upstream.data(Channel::STDOUT, b"early"));
+    pair.session.upstream_sends(&early);
+    pass(&mut pair, 25, &[Side::Client]);
+    assert_eq!(pair.session.bridge.outcome(), None);
+    pair.session.client_sends(&streams);
+    assert_eq!(pair.received(Channel::STDOUT), b"early");
+}
+
+#[test]
 fn a_client_that_is_silent_is_lost() {
     for wires in Wire::pairs() {
         let mut pair = running(wires);

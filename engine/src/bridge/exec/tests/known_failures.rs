@@ -146,6 +146,21 @@ fn sizes_that_are_wrong_or_not_wanted_never_wedge() {
     }
 }
 
+/// `websocket-channels.md` section 2: input on a channel that was not requested is swallowed.
+#[test]
+fn input_that_was_not_asked_for_reaches_no_upstream() {
+    let output = StreamSet { stdin: false, ..ALL };
+    for wires in Wire::pairs() {
+        let mut pair = Pair::running(wires, output, 512);
+        pair.session.upstream.got.clear();
+        let input = pair.client.data(Channel::STDIN, &[b'x'; 3000]);
+        pair.session.client_sends(&[input, pair.client.end(Channel::STDIN)].concat());
+        assert_eq!(pair.upstream_got(), [], "{wires:?}");
+        pair.session.upstream_sends(&pair.upstream.data(Channel::STDOUT, b"x"));
+        assert_eq!(pair.received(Channel::STDOUT), b"x", "{wires:?}");
+    }
+}
+
 /// `websocket-channels.md` section 2: unknown channels, empty messages, text opcodes and fragments.
 #[test]
 fn odd_messages_of_a_client_harm_nothing() {
