@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::{Finished, Running, Shores};
+use crate::{Finished, Running, Server, Shores};
 
 /// How long a kubectl may take where a test says nothing else.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -82,8 +82,13 @@ pub struct Rig {
 impl Rig {
     /// Starts the servers. `None`, said loudly, if there is no kubectl on this machine.
     pub fn start() -> Option<Self> {
+        Self::with_node(&[])
+    }
+
+    /// Starts the servers, the node with these arguments. `None` likewise.
+    pub fn with_node(arguments: &[&str]) -> Option<Self> {
         Kubectl::find("http://127.0.0.1:0")?;
-        let shores = Shores::start(&[]);
+        let shores = Shores::behind_gateway(Server::node_with(arguments), &[]);
         Some(Self { kubectl: Kubectl::find(shores.gateway.url())?, shores })
     }
 }
