@@ -83,6 +83,8 @@ pub(crate) struct NodeSession<T, L> {
     turn: Turn,
     peer_ended: bool,
     timer: Pin<Box<Sleep>>,
+    heartbeat: Pin<Box<Sleep>>,
+    ping_interval: Duration,
     creation: Duration,
     close: Duration,
     stop: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -168,6 +170,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin, L: ServerLeg> NodeSession<T, L> {
             turn: Turn::new(),
             peer_ended: false,
             timer: Box::pin(tokio::time::sleep(limits.stream_creation)),
+            heartbeat: Box::pin(tokio::time::sleep(limits.ping_interval)),
+            ping_interval: limits.ping_interval,
             creation: limits.stream_creation,
             close: limits.close,
             stop: Box::pin(stop.cancelled_owned()),
@@ -190,6 +194,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin, L: ServerLeg> NodeSession<T, L> {
             progress |= self.poll_exit(cx);
             progress |= self.poll_read(cx);
             progress |= self.poll_stop(cx);
+            progress |= self.poll_heartbeat(cx);
             progress |= self.flush(cx);
             if let Phase::GoingAway(end) = self.phase
                 && (self.peer_ended || !self.has_output())
@@ -416,6 +421,20 @@ impl<T: AsyncRead + AsyncWrite + Unpin, L: ServerLeg> NodeSession<T, L> {
             }
             Poll::Ready(result) => self.peer_gone(result.err()),
         }
+        true
+    }
+
+    /// Says something from time to time. A client that has gone is seen so even if nothing is read from it, because
+    /// the process takes no input.
+    fn poll_heartbeat(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.ping_interval.is_zero() || self.phase != Phase::Running {
+            return false;
+        }
+        if self.heartbeat.as_mut().poll(cx).is_pending() {
+            return false;
+        }
+        self.heartbeat.as_mut().reset(Instant::now() + self.ping_interval);
+        self.leg.ping();
         true
     }
 
