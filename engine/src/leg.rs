@@ -50,8 +50,11 @@ pub trait Leg {
     }
 
     /// Makes `buffer[payload]` a data frame of `channel` by writing its header right in front of it, and
-    /// returns where the frame starts; `fin` half-closes the channel with it. `None` if the
-    /// channel cannot take data (it is not open, or its sending half is closed) or there is no room.
+    /// returns where the frame starts; `fin` half-closes the channel with it. Where the peer cannot be told
+    /// of a half-close, `fin` means nothing, and an empty payload makes no frame: it starts where it ends.
+    ///
+    /// `None` if the channel cannot take data (it is not open, or its sending half is closed), if there is no
+    /// room, or if payload and half-close cannot be one frame (v5, which wants an empty payload with `fin`).
     fn frame(
         &mut self,
         channel: Channel,
@@ -62,6 +65,12 @@ pub trait Leg {
 
     /// True if the peer is ready to take data: a stream that needs an answer before it may be used has it.
     fn is_ready(&self) -> bool;
+
+    /// True if the server closes the connection when the session's end is told. Over SPDY the client does: old
+    /// clients that read a GOAWAY lose the SYN_REPLYs right in front of it.
+    fn closes_first(&self) -> bool {
+        false
+    }
 
     /// True if a session on this leg begins with an empty message that says that it is accepted.
     fn greets(&self) -> bool {

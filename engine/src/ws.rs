@@ -72,7 +72,7 @@ pub use close::CloseCode;
 pub use error::ProtocolError;
 pub use frame::{CONTROL_FRAME_BYTES, CONTROL_PAYLOAD_BYTES, FrameHeader, Opcode};
 pub use handshake::{accept_key, client_key, is_valid_key};
-pub use keys::MaskKeys;
+pub use keys::{MaskKeys, Masking, NoMask};
 pub use mask::mask;
 pub use receive::{Event, Receiver};
 pub use send::Sender;

@@ -6,6 +6,7 @@ use strait::bridge::{ExecBridge, Lane, Outcome, Side};
 use strait::k8s::{Channel, StreamSet, Subprotocol, TerminalSize};
 use strait::leg::{Event, Leg, SpdyLeg, WebSocketLeg};
 use strait::spdy::SkipBlocks;
+use strait::ws::CloseCode;
 use strait::{Instant, Limits};
 
 const ALL: StreamSet = StreamSet { stdin: true, stdout: true, stderr: true, tty: false };
@@ -58,7 +59,9 @@ fn messages_of_clients_mean_what_they_say() {
         assert!(matches!(event, Some(Event::Data { channel: Channel::STDIN, .. })), "{id}: {event:?}");
     }
     let mut leg = WebSocketLeg::server(Subprotocol::V5, &Limits::HOST);
-    assert!(leg.receive(&mut bytes("ws.close.bad")).is_err());
+    let error = leg.receive(&mut bytes("ws.close.bad")).unwrap_err();
+    // A Go client would read 1000 without a status as success.
+    assert_eq!(error.close().code(), CloseCode::PROTOCOL_ERROR);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::{Finished, Running, Shores, peers};
+use crate::{Finished, Running, Server, Shores, peers};
 
 /// How long a kubectl may take where a test says nothing else.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -100,17 +100,18 @@ pub struct Rig {
 impl Rig {
     /// Starts the servers. `None`, said loudly, if there is no kubectl on this machine.
     pub fn start() -> Option<Self> {
-        Self::start_with(Kubectl::find, &[], &[])
+        Self::with_node(&[])
+    }
+
+    /// Starts the servers, the node with these arguments. `None` likewise.
+    pub fn with_node(arguments: &[&str]) -> Option<Self> {
+        Self::with(Kubectl::find, arguments, &[])
     }
 
     /// Starts the servers with these arguments, and takes the kubectl that `find` finds for a server.
-    pub fn start_with(
-        find: fn(&str) -> Option<Kubectl>,
-        node_arguments: &[&str],
-        gateway_arguments: &[&str],
-    ) -> Option<Self> {
+    pub fn with(find: fn(&str) -> Option<Kubectl>, node: &[&str], gateway: &[&str]) -> Option<Self> {
         find("http://127.0.0.1:0")?;
-        let shores = Shores::start_with(node_arguments, gateway_arguments);
+        let shores = Shores::behind_gateway(Server::node_with(node), gateway);
         Some(Self { kubectl: find(shores.gateway.url())?, shores })
     }
 }

@@ -43,7 +43,12 @@ impl Server {
     }
 
     /// A node on a free port.
-    pub fn node(arguments: &[&str]) -> Self {
+    pub fn node() -> Self {
+        Self::node_with(&[])
+    }
+
+    /// A node on a free port, with these arguments besides.
+    pub fn node_with(arguments: &[&str]) -> Self {
         Self::spawn(&[&["node", "--listen", "127.0.0.1:0", "--drain-timeout", "0"], arguments].concat())
     }
 
@@ -150,12 +155,11 @@ pub struct Shores {
 impl Shores {
     /// Starts both.
     pub fn start(gateway_arguments: &[&str]) -> Self {
-        Self::start_with(&[], gateway_arguments)
+        Self::behind_gateway(Server::node(), gateway_arguments)
     }
 
-    /// Starts both, the node with other arguments than the defaults too.
-    pub fn start_with(node_arguments: &[&str], gateway_arguments: &[&str]) -> Self {
-        let node = Server::node(node_arguments);
+    /// Starts a gateway in front of `node`.
+    pub fn behind_gateway(node: Server, gateway_arguments: &[&str]) -> Self {
         Self { gateway: Server::gateway(node.url(), gateway_arguments), node }
     }
 

@@ -158,7 +158,7 @@ fn turn() -> MutexGuard<'static, ()> {
 
 impl Way {
     fn rig(&self) -> Option<Rig> {
-        Rig::start_with(self.kubectl, self.node, self.gateway)
+        Rig::with(self.kubectl, self.node, self.gateway)
     }
 
     /// The session ended with `code`, and it went this way.

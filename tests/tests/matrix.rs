@@ -177,7 +177,7 @@ async fn every_client_in_front_of_an_older_websocket() {
 
 /// Runs all cells of an upstream, and fails with all that fail.
 async fn run_all(upstream: Upstream) {
-    let node = Server::node(upstream.node());
+    let node = Server::node_with(upstream.node());
     let wire = Arc::new(Proxy::start(node.address()).await);
     let gateway = Server::gateway(&wire.url(), upstream.gateway());
     let (address, places) = (gateway.address(), Arc::new(Semaphore::new(AT_A_TIME)));

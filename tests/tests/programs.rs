@@ -9,7 +9,7 @@ use strait_tests::{Finished, Running, Server, Shores, exec_prints, strait};
 #[test]
 fn interrupt_and_terminate_end_a_node_orderly() {
     for signal in [Signal::INT, Signal::TERM] {
-        let finished = Server::node(&[]).end_by(signal);
+        let finished = Server::node().end_by(signal);
         assert_eq!(finished.status.code(), Some(0), "{signal:?}: {finished:?}");
     }
 }

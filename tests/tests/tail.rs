@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use strait::k8s::Subprotocol;
-use strait_tests::{Dialect, End, Exec, Kubectl, Shores, Transcript, copy_paced};
+use strait_tests::{Dialect, End, Exec, Kubectl, Server, Shores, Transcript, copy_paced};
 use tokio::task::JoinSet;
 
 const MEBIBYTE: u32 = 1 << 20;
@@ -86,7 +86,7 @@ async fn the_tail_of_a_slow_output_arrives_on_every_way() {
     let mut transfers = JoinSet::new();
     let mut servers = Vec::new();
     for way in WAYS {
-        let shores = Arc::new(Shores::start_with(way.node, way.gateway));
+        let shores = Arc::new(Shores::behind_gateway(Server::node_with(way.node), way.gateway));
         for number in 0..SESSIONS {
             let (client, gateway) = (way.client, shores.gateway.address());
             transfers.spawn(async move {

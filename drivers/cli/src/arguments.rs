@@ -1,6 +1,7 @@
 mod serving;
 mod upstream;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -31,7 +32,7 @@ pub(crate) enum Program {
     Demo(Demo),
     /// Translate between kubectl's WebSocket and the SPDY/3.1 of what is behind.
     Gateway(Gateway),
-    /// Run commands on this host for kubectl, without a cluster.
+    /// Run commands on this host for kubectl, without a cluster, and a main process to attach to.
     Node(Node),
 }
 
@@ -56,6 +57,15 @@ pub(crate) struct Node {
     /// Name of the pod that kubectl sees, in the namespace `default`.
     #[arg(long, value_name = "NAME", default_value = "demo")]
     pub(crate) pod: String,
+
+    /// Command line of the pod's main process, which `kubectl attach` joins; `sh -c` runs it, again and again. The default says
+    /// nothing and waits, and sends back what it is sent, to all who are attached.
+    #[arg(long, value_name = "COMMAND", default_value = "cat")]
+    pub(crate) main: OsString,
+
+    /// Run the main process on a terminal.
+    #[arg(long)]
+    pub(crate) main_tty: bool,
 
     /// Demand the bearer token in this file. A client that shows a certificate of --client-ca-file needs no token,
     /// unless certificates are required: then both are.

@@ -6,7 +6,7 @@ use anyhow::{Context, bail, ensure};
 use futures_util::{SinkExt, StreamExt};
 use strait::k8s::{Channel, Outcome, Pod, StreamSet, Subprotocol};
 use strait_tokio::gateway::Gateway;
-use strait_tokio::node::Node;
+use strait_tokio::node::{MainProcess, Node};
 use strait_tokio::{Shutdown, Summary, Upstream};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -34,7 +34,8 @@ pub(crate) async fn run(once: bool, shutdown: Shutdown) -> anyhow::Result<ExitCo
     let upstream = Upstream::parse(&format!("http://{node_address}"))?;
     println!("client --WebSocket--> gateway {address} --SPDY/3.1--> node {node_address} --> process\n");
 
-    let node = tokio::spawn(Node::new(POD).serve(node, shutdown.clone()));
+    let server = Node::new(POD).with_main_process(MainProcess::new("cat"));
+    let node = tokio::spawn(server.serve(node, shutdown.clone()));
     let (report, mut reports) = mpsc::unbounded_channel();
     let translator = Gateway::new(upstream).with_observer(move |summary| {
         // After the self-run nobody listens.
@@ -130,7 +131,12 @@ async fn exec(gateway: SocketAddr) -> anyhow::Result<Session> {
 
 fn print_instructions(gateway: SocketAddr) {
     println!("Try it with kubectl:");
-    for command in ["exec demo -- date", "exec -i demo -- sha256sum < /etc/hostname", "exec -it demo -- sh"] {
+    for command in [
+        "exec demo -- date",
+        "exec -i demo -- sha256sum < /etc/hostname",
+        "exec -it demo -- sh",
+        "attach -i demo",
+    ] {
         println!("    kubectl --server=http://{gateway} {command}");
     }
 }

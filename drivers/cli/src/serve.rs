@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, anyhow};
 use strait_tokio::gateway::Gateway;
-use strait_tokio::node::Node;
+use strait_tokio::node::{MainProcess, Node};
 use strait_tokio::{Exposed, Metrics, Shutdown, operations};
 use tokio::net::{TcpListener, lookup_host};
 
@@ -29,8 +29,13 @@ pub(crate) async fn gateway(arguments: arguments::Gateway, shutdown: Shutdown) -
 pub(crate) async fn node(arguments: arguments::Node, shutdown: Shutdown) -> anyhow::Result<()> {
     let options = arguments.serving.options();
     let (metrics, scheme) = (options.metrics.clone(), scheme(options.tls.is_some()));
-    let mut node = Node::new(&arguments.pod).with_limits(arguments.serving.limits()).with_options(options)?;
-    node = node.with_protocols(&arguments.spdy_protocols, &arguments.websocket_protocols);
+    let main = MainProcess::new(arguments.main);
+    let main = if arguments.main_tty { main.on_terminal() } else { main };
+    let mut node = Node::new(&arguments.pod)
+        .with_main_process(main)
+        .with_protocols(&arguments.spdy_protocols, &arguments.websocket_protocols)
+        .with_limits(arguments.serving.limits())
+        .with_options(options)?;
     if let Some(file) = &arguments.token_file {
         node = node.with_token_file(file)?;
     }

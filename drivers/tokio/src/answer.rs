@@ -50,6 +50,11 @@ pub(crate) fn to_failed_head(failure: &HeadFailure) -> Option<Vec<u8>> {
     }
 }
 
+/// The status code of an answer.
+pub(crate) fn status(answer: &[u8]) -> Option<u16> {
+    str::from_utf8(answer.get(9..12)?).ok()?.parse().ok()
+}
+
 /// The first line of an answer, for the log.
 pub(crate) fn start_line(answer: &[u8]) -> &str {
     let line = answer.split(|&byte| byte == b'\r').next().unwrap_or_default();

@@ -315,10 +315,14 @@ impl Gateway {
         shutdown: &Shutdown,
     ) -> Option<Ended> {
         let mut last = None;
+        let is_tunnel = plan.verb == Verb::PortForward && matches!(plan.client, Client::WebSocket(_));
         for Attempt { request, then, proves } in plan.attempts {
             match timed(upstream::upgrade(&self.upstream, &request, &self.limits), self.metrics()).await {
                 Ok(upgraded) => {
                     self.learn(proves);
+                    if is_tunnel {
+                        self.metrics().tunnel_request(101);
+                    }
                     return self
                         .join(client, head, plan.client, plan.streams, upgraded, then, shutdown)
                         .await;
@@ -334,6 +338,9 @@ impl Gateway {
             }
         }
         let answer = last.map_or_else(|| answer::text(502, "upstream was not asked"), DialError::into_answer);
+        if is_tunnel {
+            self.metrics().tunnel_request(answer::status(&answer).unwrap_or(500));
+        }
         self.door.answer(client, &answer).await;
         None
     }

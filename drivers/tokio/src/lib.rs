@@ -25,12 +25,16 @@ mod upstream;
 pub mod gateway;
 pub mod kubernetes_api;
 #[cfg(target_os = "linux")]
+mod main_process;
+#[cfg(target_os = "linux")]
 pub mod node;
 #[cfg(target_os = "linux")]
 mod node_session;
 pub mod operations;
 #[cfg(target_os = "linux")]
 pub mod process;
+#[cfg(target_os = "linux")]
+mod subject;
 pub mod tls;
 
 pub use metrics::Metrics;

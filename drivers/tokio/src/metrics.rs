@@ -16,6 +16,7 @@ use prometheus_client::registry::Registry;
 use strait::bridge::Outcome;
 use strait::k8s::Verb;
 
+use crate::answer;
 use crate::session::Summary;
 
 /// The media type of [`Metrics::to_text`].
@@ -118,8 +119,7 @@ impl Metrics {
 
     /// A request was answered with these bytes, and not by a session.
     pub(crate) fn answered(&self, answer: &[u8]) {
-        let code = answer.get(9..12).and_then(|code| str::from_utf8(code).ok()?.parse().ok());
-        if let Some(code) = code {
+        if let Some(code) = answer::status(answer) {
             self.0.answers.get_or_create(&[("code", code)]).inc();
         }
     }
@@ -149,7 +149,6 @@ impl Metrics {
     }
 
     /// The handshake of a tunnelled port-forward was answered: 101, 400, 500, or what upstream answered.
-    #[allow(dead_code, reason = "for the tunnel, which this driver does not route yet")]
     pub(crate) fn tunnel_request(&self, code: u16) {
         self.0.tunnel_requests.get_or_create(&[("code", code)]).inc();
     }

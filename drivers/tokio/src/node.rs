@@ -1,7 +1,7 @@
-//! The node: a kubelet-like streaming server that runs commands on this host, with just enough of the
-//! Kubernetes API around it that a stock kubectl talks to it without a cluster.
+//! The node: a kubelet-like streaming server that runs commands on this host and shares a main process among those
+//! who attach, with just enough of the Kubernetes API around it that a stock kubectl talks to it without a cluster.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStringExt;
@@ -17,20 +17,25 @@ use strait::spdy::LentBlocks;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::answer;
 use crate::handshake::{self, Agreed};
 use crate::head::Head;
 use crate::kubernetes_api::{self, Answer, Pod};
 use crate::listener;
+use crate::main_process::Keeper;
 use crate::node_session::{End, NodeSession, SpdyServer};
 use crate::pool::Pool;
 use crate::process::Command;
 use crate::server::{Door, Exposed, Permit, ServerOptions, Visitor, is_loopback};
 use crate::shutdown::Shutdown;
 use crate::stream::Stream;
+use crate::subject::Aim;
 use crate::tls::TlsError;
 use crate::token::TokenError;
+
+pub use crate::main_process::MainProcess;
 
 /// Buffers that are kept for the next sessions.
 const KEPT_BUFFERS: usize = 64;
@@ -39,6 +44,7 @@ const KEPT_BUFFERS: usize = 64;
 #[derive(Debug)]
 pub struct Node {
     pods: Vec<Pod>,
+    main: Option<Arc<Keeper>>,
     limits: Limits,
     pool: Pool,
     door: Door,
@@ -57,16 +63,29 @@ const WEBSOCKET: [Subprotocol; 6] = [
 ];
 
 impl Node {
-    /// A node that answers as the pod `name` in the namespace `default`, with [`ServerOptions::default`].
+    /// A node that answers as the pod `name` in the namespace `default`, with [`ServerOptions::default`] and
+    /// without a main process: commands can be run in the pod, but there is nothing to attach to.
     pub fn new(name: &str) -> Self {
         Self {
-            pods: vec![Pod::new(name, SystemTime::now())],
+            pods: vec![Pod { stdin: false, tty: false, ..Pod::new(name, SystemTime::now()) }],
+            main: None,
             limits: Limits::HOST,
             pool: Pool::new(KEPT_BUFFERS),
             door: Door::default(),
             spdy: Subprotocol::SPDY_SERVER.to_vec(),
             websocket: WEBSOCKET.to_vec(),
         }
+    }
+
+    /// With a main process, which runs as long as the node serves: it is started again when it ends, after a while
+    /// if that was soon. Clients attach to it.
+    #[must_use]
+    pub fn with_main_process(mut self, process: MainProcess) -> Self {
+        for pod in &mut self.pods {
+            (pod.stdin, pod.tty) = (true, process.tty());
+        }
+        self.main = Some(Arc::new(Keeper::new(process)));
+        self
     }
 
     /// Speaks only these protocols over SPDY and over WebSocket: an upgrade to any other is refused.
@@ -112,11 +131,27 @@ impl Node {
     pub async fn serve(self, listener: TcpListener, shutdown: impl Into<Shutdown>) -> io::Result<()> {
         self.check(listener.local_addr()?)?;
         let node = Arc::new(self);
-        listener::serve(listener, &node.door.options, &shutdown.into(), |stream, peer, shutdown| {
-            let node = Arc::clone(&node);
-            async move { node.connection(stream, peer, shutdown).await }
-        })
-        .await
+        let shutdown = shutdown.into();
+        let stop_main = CancellationToken::new();
+        let main = async {
+            if let Some(main) = &node.main {
+                main.keep(&stop_main).await;
+            }
+        };
+        let sessions = async {
+            let served =
+                listener::serve(listener, &node.door.options, &shutdown, |stream, peer, shutdown| {
+                    let node = Arc::clone(&node);
+                    async move { node.connection(stream, peer, shutdown).await }
+                })
+                .await;
+            // Behind the sessions, so that they end because the node stops.
+            stop_main.cancel();
+            served
+        };
+        // In this order at first: the process runs when the first client comes.
+        let ((), served) = tokio::join!(main, sessions);
+        served
     }
 
     async fn connection(&self, stream: TcpStream, peer: SocketAddr, shutdown: Shutdown) {
@@ -142,22 +177,21 @@ impl Node {
         if client.write_all(&accepted.answer).await.is_err() {
             return;
         }
-        // Not its arguments: they may be secrets.
-        let program = accepted.command.argv.first().cloned().unwrap_or_default();
-        let Accepted { command, streams, protocol, .. } = accepted;
+        let Accepted { verb, aim, protocol, .. } = accepted;
+        let program = aim.program().map(OsStr::to_owned);
         let (limits, behind) = (&self.limits, head.behind());
         let end = if accepted.is_websocket {
             let leg = WebSocketLeg::server(protocol, limits);
-            NodeSession::new(client, behind, leg, command, limits, &self.pool, shutdown.closing()).run().await
+            NodeSession::new(client, behind, leg, aim, limits, &self.pool, shutdown.closing()).run().await
         } else {
-            let leg = SpdyServer::server(streams, protocol, limits, LentBlocks(Some(Box::default())));
-            NodeSession::new(client, behind, leg, command, limits, &self.pool, shutdown.closing()).run().await
+            let leg = SpdyServer::server(aim.streams(), protocol, limits, LentBlocks(Some(Box::default())));
+            NodeSession::new(client, behind, leg, aim, limits, &self.pool, shutdown.closing()).run().await
         };
         let duration = started.elapsed();
         self.door.options.metrics.session_ended(reason(end), duration);
         drop(permit);
         let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        tracing::info!(%peer, ?program, %end, duration_ms, "session ended");
+        tracing::info!(%peer, ?verb, ?program, %end, duration_ms, "session ended");
     }
 
     /// What a client gets: a session, or this answer.
@@ -168,7 +202,7 @@ impl Node {
         self.accept(&request)
     }
 
-    /// What to do with a request: run a command, or send this answer.
+    /// What to do with a request: run a command, attach to the main process, or send this answer.
     fn accept(&self, request: &Request<'_>) -> Result<Accepted, Vec<u8>> {
         if !request.headers.tokens("Upgrade").any(|_| true) {
             return Err(self.plain(request));
@@ -183,25 +217,35 @@ impl Node {
                 format!("container {} is not valid for pod {}", target.container.unwrap_or(""), pod.name);
             return Err(to_bytes(&Answer::bad_request(&message)));
         }
-        if target.verb != Verb::Exec {
-            return Err(answer::text(501, "this node serves exec only"));
-        }
         let streams = target.streams().map_err(|error| answer::text(error.status(), &error.to_string()))?;
+        let aim = self.aim(&target, streams)?;
         let is_websocket = handshake::is_websocket(request);
         let Agreed { answer, protocol } = if is_websocket {
             handshake::websocket(request, &self.websocket)?
         } else {
             handshake::spdy(request, &self.spdy)?
         };
-        let argv = target.command().map(|argument| OsString::from_vec(argument.bytes().collect())).collect();
-        let command = Command {
-            argv,
-            tty: streams.tty,
-            stdin: streams.stdin,
-            stdout: streams.stdout,
-            stderr: streams.stderr,
-        };
-        Ok(Accepted { answer, command, streams, protocol, is_websocket })
+        Ok(Accepted { answer, verb: target.verb, aim, protocol, is_websocket })
+    }
+
+    /// What a session of these streams is for.
+    fn aim(&self, target: &Target<'_>, streams: StreamSet) -> Result<Aim, Vec<u8>> {
+        let argv =
+            || target.command().map(|argument| OsString::from_vec(argument.bytes().collect())).collect();
+        match (target.verb, &self.main) {
+            (Verb::Exec, _) => Ok(Aim::Exec(Command {
+                argv: argv(),
+                tty: streams.tty,
+                stdin: streams.stdin,
+                stdout: streams.stdout,
+                stderr: streams.stderr,
+            })),
+            (Verb::Attach, Some(main)) => Ok(Aim::Attach(Arc::clone(main), streams)),
+            (Verb::Attach, None) => {
+                Err(to_bytes(&Answer::bad_request("this pod has no main process to attach to")))
+            }
+            (Verb::PortForward, _) => Err(answer::text(501, "this node does not forward ports")),
+        }
     }
 
     fn plain(&self, request: &Request<'_>) -> Vec<u8> {
@@ -212,11 +256,11 @@ impl Node {
     }
 }
 
-/// A command to run for a client whose upgrade is accepted.
+/// What to do for a client whose upgrade is accepted.
 struct Accepted {
     answer: Vec<u8>,
-    command: Command,
-    streams: StreamSet,
+    verb: Verb,
+    aim: Aim,
     protocol: Subprotocol,
     is_websocket: bool,
 }
@@ -226,6 +270,7 @@ const fn reason(end: End) -> &'static str {
     match end {
         End::Exited(_) => "completed",
         End::NotStarted => "not_started",
+        End::Stalled => "stalled",
         End::ClientGone => "client_lost",
         End::StreamCreationTimeout => "stream_creation_timeout",
         End::Broken(_) => "client_error",

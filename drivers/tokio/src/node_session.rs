@@ -8,15 +8,17 @@ use std::time::Duration;
 
 use strait::Limits;
 use strait::bridge::{Lane, Turn};
-use strait::k8s::{Channel, ChannelSet, StreamSet, Subprotocol, status};
+use strait::k8s::{Channel, ChannelSet, Subprotocol, status};
 use strait::leg::{Close, Event, Leg, LegError, SpdyLeg, WebSocketLeg};
 use strait::spdy::{Inflate, LentBlocks, RstStatus};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use crate::main_process::{STALL, Stalled};
 use crate::pool::{Pool, Pooled};
-use crate::process::{Command, Exit, Output, Process};
+use crate::process::Exit;
+use crate::subject::{Aim, Subject};
 
 /// Most payload bytes in one DATA frame (`spdy31.md` section 8).
 const PAYLOAD: usize = 32 * 1024;
@@ -64,23 +66,25 @@ impl ServerLeg for WebSocketLeg {
     }
 }
 
-/// Serves one exec session: one socket, one process, one task.
+/// Serves one exec or attach session: one socket, one process or a share of one, one task.
 pub(crate) struct NodeSession<T, L> {
     io: T,
     leg: L,
     input: Lane<Pooled>,
     output: Lane<Pooled>,
-    command: Command,
-    process: Option<Process>,
+    aim: Aim,
+    subject: Option<Subject>,
     phase: Phase,
     /// Input that the process has not taken yet.
     backlog: VecDeque<u8>,
     /// Streams of the process that have not ended: stdin by the client, the others by the process.
     running: ChannelSet,
-    exit: Option<Exit>,
+    exit: Option<Result<Exit, Stalled>>,
     turn: Turn,
     peer_ended: bool,
     timer: Pin<Box<Sleep>>,
+    heartbeat: Pin<Box<Sleep>>,
+    ping_interval: Duration,
     creation: Duration,
     close: Duration,
     stop: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -104,8 +108,10 @@ enum Phase {
 pub(crate) enum End {
     /// The process ended so, and its status was sent.
     Exited(Exit),
-    /// No process could be started.
+    /// No process could be started, or there is none to attach to.
     NotStarted,
+    /// The client took no output for so long that it was cut off from the main process, and was told.
+    Stalled,
     /// The client closed the connection while the process ran.
     ClientGone,
     /// The client did not open its streams in time.
@@ -121,6 +127,7 @@ impl fmt::Display for End {
         match self {
             Self::Exited(exit) => write!(f, "exit code {}", exit.code()),
             Self::NotStarted => f.write_str("not started"),
+            Self::Stalled => f.write_str("cut off from the main process"),
             Self::ClientGone => f.write_str("client gone"),
             Self::StreamCreationTimeout => f.write_str("streams were not opened in time"),
             Self::Broken(error) => write!(f, "{error}"),
@@ -134,17 +141,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin, L: ServerLeg> NodeSession<T, L> {
         io: T,
         behind: &[u8],
         mut leg: L,
-        command: Command,
+        aim: Aim,
         limits: &Limits,
         pool: &Pool,
         stop: CancellationToken,
     ) -> Self {
-        let streams = StreamSet {
-            stdin: command.stdin,
-            stdout: command.stdout,
-            stderr: command.stderr,
-            tty: command.tty,
-        };
+        let streams = aim.streams();
         let mut output = Lane::to_leg(pool.take(), &leg);
         if leg.greets() {
             // The only signal of readiness that a client can wait for (`websocket-channels.md` section 3).
@@ -160,14 +162,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin, L: ServerLeg> NodeSession<T, L> {
             input,
             output,
             running: streams.channels(Subprotocol::V4).filter(|channel| PROCESS.contains(channel)).collect(),
-            command,
-            process: None,
+            aim,
+            subject: None,
             phase: Phase::Opening,
             backlog: VecDeque::new(),
             exit: None,
             turn: Turn::new(),
             peer_ended: false,
             timer: Box::pin(tokio::time::sleep(limits.stream_creation)),
+            heartbeat: Box::pin(tokio::time::sleep(limits.ping_interval)),
+            ping_interval: limits.ping_interval,
             creation: limits.stream_creation,
             close: limits.close,
             stop: Box::pin(stop.cancelled_owned()),
@@ -190,6 +194,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin, L: ServerLeg> NodeSession<T, L> {
             progress |= self.poll_exit(cx);
             progress |= self.poll_read(cx);
             progress |= self.poll_stop(cx);
+            progress |= self.poll_heartbeat(cx);
             progress |= self.flush(cx);
             if let Phase::GoingAway(end) = self.phase
                 && (self.peer_ended || !self.has_output())
@@ -282,28 +287,28 @@ impl<T: AsyncRead + AsyncWrite + Unpin, L: ServerLeg> NodeSession<T, L> {
     }
 
     fn resize(&mut self, columns: u16, rows: u16) {
-        if let Some(process) = &self.process
-            && let Err(error) = process.resize(columns, rows)
+        if let Some(subject) = &self.subject
+            && let Err(error) = subject.resize(columns, rows)
         {
             tracing::debug!(%error, "terminal was not resized");
         }
     }
 
-    /// Starts the process when all streams are open. Their replies leave first: a client drops DATA that comes ahead
+    /// Starts the process, or attaches to it, when all streams are open. Their replies leave first: a client drops DATA that comes ahead
     /// of them (`spdy31.md` section 2).
     fn start(&mut self) -> bool {
         if self.phase != Phase::Opening || !self.leg.is_ready() || !self.leg.pending().is_empty() {
             return false;
         }
         self.leg.opened();
-        match Process::spawn(&self.command) {
-            Ok(process) => {
-                self.process = Some(process);
+        match self.aim.subject() {
+            Ok(subject) => {
+                self.subject = Some(subject);
                 self.phase = Phase::Running;
             }
             Err(error) => {
-                tracing::debug!(%error, "no process");
-                let message = format!("error executing command in container: {error}");
+                let message = error.to_string();
+                tracing::debug!(message, "no process");
                 self.end_session(End::NotStarted, |json| status::internal_error(&message, json).unwrap_or(0));
             }
         }
@@ -312,51 +317,48 @@ impl<T: AsyncRead + AsyncWrite + Unpin, L: ServerLeg> NodeSession<T, L> {
 
     /// Hands input to the process. A process that does not want it any more loses it, as on a pipe.
     fn poll_stdin(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(stdin) = self.process.as_mut().and_then(|process| process.stdin.as_mut()) else {
+        let Some(subject) = &mut self.subject else {
             self.backlog.clear();
             return false;
         };
-        let mut stdin = Pin::new(stdin);
         let mut progress = false;
         while !self.backlog.is_empty() {
-            match stdin.as_mut().poll_write(cx, self.backlog.as_slices().0) {
-                Poll::Pending => return progress,
-                Poll::Ready(Ok(count)) if count > 0 => {
-                    self.backlog.drain(..count);
-                }
-                Poll::Ready(_) => {
-                    self.backlog.clear();
-                    self.running.remove(Channel::STDIN);
-                }
+            let Poll::Ready(count) = subject.poll_input(cx, self.backlog.as_slices().0) else {
+                return progress;
+            };
+            self.backlog.drain(..count);
+            if count == 0 {
+                self.backlog.clear();
+                self.running.remove(Channel::STDIN);
             }
             progress = true;
         }
-        if !self.running.contains(Channel::STDIN) && stdin.poll_shutdown(cx).is_ready() {
-            if let Some(process) = &mut self.process {
-                process.stdin = None;
-            }
-            progress = true;
+        if !self.running.contains(Channel::STDIN) {
+            progress |= subject.poll_end_input(cx);
         }
         progress
     }
 
     /// Frames what the process has written; the end of a stream goes out behind its last byte.
     fn poll_output(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(process) = &mut self.process else { return false };
+        let Some(subject) = &mut self.subject else { return false };
         if self.output.has_output() || self.phase != Phase::Running {
             return false;
         }
         let mut progress = false;
-        for (channel, stream) in
-            [(Channel::STDOUT, &mut process.stdout), (Channel::STDERR, &mut process.stderr)]
-        {
-            let Some(near) = stream else { continue };
-            let Poll::Ready(count) = poll_payload(near, &mut self.output, cx) else { continue };
+        for turn in [Channel::STDOUT, Channel::STDERR] {
+            let space = self.output.payload_space();
+            let len = space.len().min(PAYLOAD);
+            if len == 0 {
+                break;
+            }
+            let Poll::Ready((channel, count)) = subject.poll_output(cx, turn, &mut space[..len]) else {
+                continue;
+            };
             progress = true;
             // Not framed is what a client has reset: the process may still write, and its status is still sent.
             self.output.payload(&mut self.leg, channel, count == 0, count);
             if count == 0 {
-                *stream = None;
                 self.running.remove(channel);
             }
         }
@@ -368,8 +370,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin, L: ServerLeg> NodeSession<T, L> {
             return false;
         }
         if self.exit.is_none()
-            && let Some(process) = &mut self.process
-            && let Poll::Ready(exit) = process.poll_wait(cx)
+            && let Some(subject) = &mut self.subject
+            && let Poll::Ready(exit) = subject.poll_exit(cx)
         {
             self.exit = Some(exit);
         }
@@ -377,8 +379,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin, L: ServerLeg> NodeSession<T, L> {
         if !self.running.is_only(Channel::STDIN) || self.has_output() {
             return false;
         }
-        let code = u32::try_from(exit.code()).unwrap_or(u32::MAX);
-        self.end_session(End::Exited(exit), |json| status::exit_code(code, json).unwrap_or(0));
+        if let Ok(exit) = exit {
+            let code = u32::try_from(exit.code()).unwrap_or(u32::MAX);
+            self.end_session(End::Exited(exit), |json| status::exit_code(code, json).unwrap_or(0));
+        } else {
+            let message = format!("output is missing from here on: none was taken for {STALL:?}");
+            self.end_session(End::Stalled, |json| status::internal_error(&message, json).unwrap_or(0));
+        }
         true
     }
 
@@ -389,10 +396,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin, L: ServerLeg> NodeSession<T, L> {
         let is_json = self.leg.status_is_json();
         self.output.end_session(&mut self.leg, |room| {
             let len = status(room);
-            if is_json { len } else { to_text(room, len) }
+            Some(if is_json { len } else { to_text(room, len) })
         });
         self.leg.ended();
-        self.process = None;
+        self.subject = None;
         self.backlog.clear();
         self.running.remove(Channel::STDIN);
         self.phase = Phase::Closing(end);
@@ -417,6 +424,20 @@ impl<T: AsyncRead + AsyncWrite + Unpin, L: ServerLeg> NodeSession<T, L> {
         true
     }
 
+    /// Says something from time to time. A client that has gone is seen so even if nothing is read from it, because
+    /// the process takes no input.
+    fn poll_heartbeat(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.ping_interval.is_zero() || self.phase != Phase::Running {
+            return false;
+        }
+        if self.heartbeat.as_mut().poll(cx).is_pending() {
+            return false;
+        }
+        self.heartbeat.as_mut().reset(Instant::now() + self.ping_interval);
+        self.leg.ping();
+        true
+    }
+
     fn poll_stop(&mut self, cx: &mut Context<'_>) -> bool {
         if self.stopped || self.stop.as_mut().poll(cx).is_pending() {
             return false;
@@ -430,13 +451,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin, L: ServerLeg> NodeSession<T, L> {
         true
     }
 
-    /// The connection ended, or will carry nothing more: whatever runs is killed.
+    /// The connection ended, or will carry nothing more: a process of this session's own is killed.
     fn peer_gone(&mut self, error: Option<io::Error>) {
         if let Some(error) = error {
             tracing::debug!(%error, "connection lost");
         }
         self.peer_ended = true;
-        self.process = None;
         self.go_away(End::ClientGone, Close::Normal);
     }
 
@@ -445,7 +465,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin, L: ServerLeg> NodeSession<T, L> {
             Phase::Closing(end) | Phase::GoingAway(end) => end,
             Phase::Opening | Phase::Running => end,
         };
-        self.process = None;
+        if let Some(subject) = self.subject.take() {
+            subject.last_input(self.backlog.make_contiguous());
+        }
         self.leg.close(reason);
         self.phase = Phase::GoingAway(end);
         self.timer.as_mut().reset(Instant::now() + self.close);
@@ -484,15 +506,4 @@ impl<T: AsyncRead + AsyncWrite + Unpin, L: ServerLeg> NodeSession<T, L> {
 fn to_text(room: &mut [u8], len: usize) -> usize {
     let json = room[..len].to_vec();
     status::Outcome::parse(&json).map_or(0, |outcome| outcome.write_text(room))
-}
-
-/// Reads a piece of a stream's output into the lane. 0 is its end: a read error is one too.
-fn poll_payload(from: &mut Output, lane: &mut Lane<Pooled>, cx: &mut Context<'_>) -> Poll<usize> {
-    let space = lane.payload_space();
-    let len = space.len().min(PAYLOAD);
-    if len == 0 {
-        return Poll::Pending;
-    }
-    let mut buffer = ReadBuf::new(&mut space[..len]);
-    Pin::new(from).poll_read(cx, &mut buffer).map(|_| buffer.filled().len())
 }

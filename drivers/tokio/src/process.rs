@@ -24,7 +24,6 @@ mod terminal;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use rustix::process::Pid;
@@ -33,7 +32,7 @@ use tokio::sync::oneshot;
 pub use spawn::{Command, SpawnError};
 pub use stdio::{Input, Output};
 pub use supervisor::{Exit, GRACE};
-use terminal::Terminal;
+pub(crate) use terminal::Window;
 
 /// A running process and the near ends of its streams.
 ///
@@ -48,7 +47,7 @@ pub struct Process {
     pub stdout: Option<Output>,
     /// The process's standard error, if it was asked for; never with a tty.
     pub stderr: Option<Output>,
-    terminal: Option<Arc<Terminal>>,
+    window: Window,
     id: Pid,
     exit: Waiting,
     /// Dropping it is the order to terminate.
@@ -77,7 +76,7 @@ impl Process {
             stdin: spawned.stdin,
             stdout: spawned.stdout,
             stderr: spawned.stderr,
-            terminal: spawned.terminal,
+            window: Window::of(spawned.terminal),
             id: spawned.id,
             exit: Waiting::Running(exited),
             lifeline: Some(lifeline),
@@ -94,10 +93,12 @@ impl Process {
     /// Does nothing without a tty, or if either value is 0 (clients send such sizes, and they must not be
     /// applied).
     pub fn resize(&self, columns: u16, rows: u16) -> io::Result<()> {
-        match &self.terminal {
-            Some(terminal) if columns > 0 && rows > 0 => terminal.resize(columns, rows),
-            _ => Ok(()),
-        }
+        self.window.resize(columns, rows)
+    }
+
+    /// What may [`resize`](Self::resize) it while another has the process.
+    pub(crate) fn window(&self) -> Window {
+        self.window.clone()
     }
 
     /// Waits until the process has exited. Output may follow; see the module's description. Cancel safe, and

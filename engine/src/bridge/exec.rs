@@ -1,5 +1,6 @@
 mod liveness;
 mod outcome;
+mod translate;
 
 use core::time::Duration;
 
@@ -9,9 +10,8 @@ use self::liveness::{Due, Liveness};
 use super::status::{HeldStatus, UpstreamEnd};
 use super::{Lane, Side, Turn};
 use crate::k8s::{Channel, ChannelSet, StreamSet, Subprotocol};
-use crate::leg::{Close, Event, Leg, LegError};
+use crate::leg::{Close, Leg, LegError};
 use crate::limits::Limits;
-use crate::step::Step;
 use crate::time::Instant;
 
 /// How long a connection that outlived its session is kept for its last bytes once the other one is lost.
@@ -41,12 +41,18 @@ pub struct ExecBridge<C, U, const STATUS: usize = 4096> {
     client: C,
     upstream: Option<U>,
     phase: Phase,
-    /// Output channels that upstream has not ended.
+    /// Input channels of the session that the client has not ended.
+    inputs: ChannelSet,
+    /// Those whose end upstream has not been told yet.
+    ending: ChannelSet,
+    /// Output channels of the session that upstream has not ended.
     outputs: ChannelSet,
     status: HeldStatus<STATUS>,
     client_side: SideState,
     upstream_side: SideState,
     outcome: Option<Outcome>,
+    /// The client was written all that there was.
+    is_delivered: bool,
     ready_channel: Channel,
     liveness: Liveness,
     stream_creation: Duration,
@@ -62,8 +68,11 @@ enum Phase {
         until: Instant,
     },
     Running,
-    /// The status waits until all output before it is written.
-    Finishing,
+    /// The status waits until all output before it is written, and until then for a client that has not opened
+    /// the stream on which the status comes.
+    Finishing {
+        until: Option<Instant>,
+    },
     /// Both legs are closing; peers get until then. If they have `grace`, each sign of life begins it anew.
     Closing {
         until: Instant,
@@ -92,11 +101,14 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
             client,
             upstream: None,
             phase: Phase::Dialing,
+            inputs: inputs_of(streams),
+            ending: ChannelSet::default(),
             outputs: outputs_of(streams),
             status: HeldStatus::new(),
             client_side: SideState::default(),
             upstream_side: SideState::GONE,
             outcome: None,
+            is_delivered: false,
             ready_channel: streams.ready_channel(),
             liveness: Liveness::new(limits),
             stream_creation: limits.stream_creation,
@@ -147,10 +159,12 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
     where
         B: AsRef<[u8]> + AsMut<[u8]>,
     {
-        match from {
+        let flow = match from {
             Side::Client => self.translate_client(lane, now),
             Side::Upstream => self.translate_upstream(lane, now),
-        }
+        };
+        self.liveness.hold(from, flow != Flow::NeedInput || lane.has_output(), now);
+        flow
     }
 
     /// What has to be written to `side` next, in order: the output of `lane`, which carries what is for `side`,
@@ -178,6 +192,7 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
             self.liveness.told(side);
         }
         self.sent(side, control);
+        self.is_delivered |= side == Side::Client && !self.has_output(side, lane);
     }
 
     /// Forgets what is to be written to `side`, which is [no longer writable](Self::is_writable).
@@ -202,7 +217,9 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
     pub fn eof(&mut self, side: Side, now: Instant) {
         self.side_mut(side).ended = true;
         match (side, self.phase) {
-            (_, Phase::Finishing | Phase::Closing { .. }) => {}
+            (_, Phase::Finishing { .. } | Phase::Closing { .. }) => {}
+            // What it sent waits for the client to be ready.
+            (Side::Upstream, _) if !self.client.is_ready() => {}
             (Side::Client, _) => self.end_without_client(Outcome::ClientLost, now),
             (Side::Upstream, _) => self.upstream_ended(false),
         }
@@ -261,7 +278,8 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
             Phase::Closing { until, .. } => Some(until),
             Phase::Opening { until } => Some(self.liveness.deadline().map_or(until, |due| due.min(until))),
             Phase::Running => self.liveness.deadline(),
-            Phase::Dialing | Phase::Finishing => None,
+            Phase::Finishing { until } => until.filter(|_| self.awaits_client()),
+            Phase::Dialing => None,
         }
     }
 
@@ -269,7 +287,11 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
     pub fn time(&mut self, now: Instant) {
         match self.phase {
             Phase::Opening { until } if until <= now => {
-                self.status.set_error("timed out waiting for upstream to accept the streams");
+                self.status.set_error(if self.client.is_ready() {
+                    "timed out waiting for upstream to accept the streams"
+                } else {
+                    "timed out waiting for the client to open its streams"
+                });
                 self.finish(Outcome::StreamCreationTimeout);
             }
             Phase::Closing { until, grace } if until <= now => {
@@ -280,12 +302,21 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
                     None => self.client_side = SideState::GONE,
                 }
             }
+            Phase::Finishing { until: Some(until) } if until <= now && self.awaits_client() => {
+                self.client.close(Close::Internal);
+                self.start_closing(Some(self.close), now);
+            }
             Phase::Opening { .. } | Phase::Running => self.keep_alive(now),
             _ => {}
         }
     }
 
     fn keep_alive(&mut self, now: Instant) {
+        for side in [Side::Client, Side::Upstream] {
+            if !self.pending(side).is_empty() {
+                self.liveness.unasked(side, now);
+            }
+        }
         match self.liveness.due(now) {
             Due::Nothing => {}
             Due::Ping => {
@@ -323,156 +354,6 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
         &self.client
     }
 
-    fn translate_client<B, const S: usize>(&mut self, lane: &mut Lane<B, S>, now: Instant) -> Flow
-    where
-        B: AsRef<[u8]> + AsMut<[u8]>,
-    {
-        let flow = loop {
-            if !self.client.can_receive() {
-                break Flow::NeedWrite;
-            }
-            let upstream = self.upstream.as_mut().filter(|_| self.phase == Phase::Running);
-            match (self.client.lead(lane.peek()), &upstream) {
-                (Some(_), _) if matches!(self.phase, Phase::Dialing | Phase::Opening { .. }) => {
-                    break Flow::NeedPeer;
-                }
-                (Some(lead), Some(upstream)) if !lane.has_room(lead, *upstream) => break Flow::NeedWrite,
-                // Pings are answered and a Close is seen whether data can go on or not.
-                _ => {}
-            }
-            let Step { consumed, event } = match self.client.receive(lane.input()) {
-                Ok(step) => step,
-                Err(error) => {
-                    if let Some(upstream) = upstream {
-                        lane.close_frame(upstream);
-                    }
-                    lane.discard_input();
-                    self.client_failed(error, now);
-                    break Flow::NeedInput;
-                }
-            };
-            if consumed == 0 && event.is_none() {
-                break Flow::NeedInput;
-            }
-            let at = lane.consume(consumed);
-            self.liveness.heard(Side::Client, now);
-            match (event, upstream) {
-                (Some(Event::Data { channel: Channel::STDIN, range }), Some(upstream))
-                    if upstream.can_send(Channel::STDIN) =>
-                {
-                    self.liveness.active(now);
-                    lane.data(upstream, Channel::STDIN, at + range.start..at + range.end);
-                }
-                (
-                    Some(Event::HalfClosed(Channel::STDIN) | Event::Reset(Channel::STDIN, _)),
-                    Some(upstream),
-                ) if upstream.can_half_close(Channel::STDIN) => {
-                    lane.half_close(upstream, Channel::STDIN);
-                }
-                (Some(Event::HalfClosed(Channel::RESIZE)), Some(upstream)) => upstream.end_sizes(),
-                (Some(Event::Resize(size)), Some(upstream)) => upstream.resize(size),
-                (Some(Event::Opened(_)), _) => self.opened(),
-                (Some(Event::End { .. }), upstream) => {
-                    if let Some(upstream) = upstream {
-                        lane.close_frame(upstream);
-                    }
-                    lane.discard_input();
-                    self.client_side.ended = true;
-                    if !matches!(self.phase, Phase::Closing { .. }) {
-                        self.end_without_client(Outcome::ClientClosed, now);
-                    }
-                }
-                _ => {}
-            }
-            self.alive(now);
-        };
-        if let Some(upstream) = &mut self.upstream {
-            lane.close_frame(upstream);
-        }
-        flow
-    }
-
-    fn translate_upstream<B, const S: usize>(&mut self, lane: &mut Lane<B, S>, now: Instant) -> Flow
-    where
-        B: AsRef<[u8]> + AsMut<[u8]>,
-    {
-        let flow = loop {
-            match self.phase {
-                Phase::Finishing if lane.has_output() => break Flow::NeedWrite,
-                Phase::Finishing => {
-                    self.send_status(lane, now);
-                    break Flow::NeedInput;
-                }
-                Phase::Closing { .. } => {
-                    if lane.has_input() {
-                        self.alive(now);
-                    }
-                    lane.discard_input();
-                    break Flow::NeedInput;
-                }
-                Phase::Dialing => break Flow::NeedPeer,
-                Phase::Opening { .. } | Phase::Running => {}
-            }
-            let Some(upstream) = &mut self.upstream else { break Flow::NeedInput };
-            if !upstream.can_receive() {
-                break Flow::NeedWrite;
-            }
-            if let Some(lead) = upstream.lead(lane.peek()) {
-                if !self.client.is_ready() {
-                    break Flow::NeedPeer;
-                }
-                if !lane.has_room(lead, &self.client) {
-                    break Flow::NeedWrite;
-                }
-            }
-            let Step { consumed, event } = match upstream.receive(lane.input()) {
-                Ok(step) => step,
-                Err(error) => {
-                    lane.close_frame(&mut self.client);
-                    lane.discard_input();
-                    self.upstream_failed(error);
-                    continue;
-                }
-            };
-            if consumed == 0 && event.is_none() {
-                break Flow::NeedInput;
-            }
-            let at = lane.consume(consumed);
-            self.liveness.heard(Side::Upstream, now);
-            match event {
-                Some(Event::Data { channel: Channel::ERROR, range }) => {
-                    self.status.collect(lane.consumed(at + range.start..at + range.end));
-                }
-                Some(Event::Data { channel: channel @ (Channel::STDOUT | Channel::STDERR), range }) => {
-                    self.liveness.active(now);
-                    lane.data(&mut self.client, channel, at + range.start..at + range.end);
-                }
-                Some(Event::Accepted(_)) => self.opened(),
-                Some(Event::HalfClosed(channel) | Event::Reset(channel, _)) => {
-                    self.outputs.remove(channel);
-                    self.opened();
-                    if self.outputs.is_empty() {
-                        lane.close_frame(&mut self.client);
-                        self.upstream_ended(true);
-                    }
-                }
-                Some(Event::End { clean }) => {
-                    lane.close_frame(&mut self.client);
-                    lane.discard_input();
-                    self.upstream_side.ended = true;
-                    self.upstream_ended(clean);
-                }
-                Some(Event::Status) => {
-                    lane.close_frame(&mut self.client);
-                    self.upstream_ended(true);
-                }
-                Some(Event::Opened(_) | Event::Data { .. } | Event::Resize(_)) | None => {}
-            }
-        };
-        lane.close_frame(&mut self.client);
-        flow
-    }
-
     /// Lets data flow when all streams of both sides are open.
     fn opened(&mut self) {
         let ready = self.client.is_ready() && self.upstream.as_ref().is_some_and(Leg::is_ready);
@@ -493,7 +374,10 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
     }
 
     fn upstream_failed(&mut self, error: LegError) {
-        self.status.set_error("upstream broke the SPDY/3.1 protocol");
+        self.status.set_error(match error {
+            LegError::Spdy(_) => "upstream broke the SPDY/3.1 protocol",
+            _ => "upstream broke the WebSocket protocol",
+        });
         if let Some(upstream) = &mut self.upstream {
             upstream.close(error.close());
         }
@@ -510,37 +394,28 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
     /// The session is over: upstream is told at once, the client when it has all output.
     fn finish(&mut self, outcome: Outcome) {
         self.outcome.get_or_insert(outcome);
-        self.phase = Phase::Finishing;
+        let until = if let Phase::Opening { until } = self.phase { Some(until) } else { None };
+        self.phase = Phase::Finishing { until };
         if let Some(upstream) = &mut self.upstream {
             upstream.close(Close::Normal);
         }
     }
 
-    fn send_status<B, const S: usize>(&mut self, lane: &mut Lane<B, S>, now: Instant)
-    where
-        B: AsRef<[u8]> + AsMut<[u8]>,
-    {
-        lane.discard_input();
-        let (status, text) = (&self.status, !self.client.status_is_json());
-        let written = lane.end_session(&mut self.client, |room| {
-            if text { status.write_text(room) } else { status.write_json(room) }
-        });
-        // Nothing is a success in text; as JSON it would be a status that is missing.
-        let is_sent = text || written;
-        self.client.close(if is_sent { Close::Normal } else { Close::Internal });
-        self.start_closing(Some(self.close), now);
-    }
-
     /// True if the session is over, whatever is left to be written.
     const fn is_over(&self) -> bool {
-        matches!(self.phase, Phase::Finishing | Phase::Closing { .. })
+        matches!(self.phase, Phase::Finishing { .. } | Phase::Closing { .. })
+    }
+
+    /// True if the client may still open the stream on which the status comes.
+    fn awaits_client(&self) -> bool {
+        !self.client.is_ready() && !self.client_side.ended && self.outcome != Some(Outcome::Shutdown)
     }
 
     /// True if the session is over and the client does not have all of it: its Close comes last.
     fn is_undelivered(&self) -> bool {
         let waits = match self.phase {
-            Phase::Finishing => true,
-            Phase::Closing { .. } => !self.client.pending().is_empty(),
+            Phase::Finishing { .. } => true,
+            Phase::Closing { .. } => !self.is_delivered,
             _ => false,
         };
         waits && !self.client_side.ended
@@ -596,6 +471,12 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
             Side::Upstream => &mut self.upstream_side,
         }
     }
+}
+
+/// The channels on which the client sends what upstream has to get.
+fn inputs_of(streams: StreamSet) -> ChannelSet {
+    let inputs = [Channel::STDIN, Channel::RESIZE];
+    streams.channels(Subprotocol::V4).filter(|channel| inputs.contains(channel)).collect()
 }
 
 /// The channels on which upstream sends what the client has to get.

@@ -13,6 +13,9 @@ pub const HEADROOM: usize = 16;
 /// of this size and more stay where they were read.
 pub const SMALL: usize = 126;
 
+/// The longest frame that ends a stream: a SPDY DATA header, or a masked v5 CLOSE message.
+const END: usize = 8;
+
 /// Most payload bytes that small frames are merged into; upstream's own writers stop at 32 KiB.
 const MERGED: usize = 32 * 1024;
 
@@ -32,7 +35,8 @@ const MERGED: usize = 32 * 1024;
 /// * When all output is written and all input is consumed, reading starts again behind the headroom.
 ///
 /// `B` is the memory: an array, a boxed slice, a pooled buffer. It must be larger than
-/// [`HEADROOM`] plus the longest control frame (139 bytes).
+/// [`HEADROOM`] plus the longest control frame (139 bytes), and from 512 bytes on it holds any status that a
+/// bridge itself writes, whatever the client speaks.
 #[derive(Debug)]
 pub struct Lane<B, const S: usize = 64> {
     buffer: B,
@@ -62,8 +66,8 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, const S: usize> Lane<B, S> {
         Self::with_headroom(buffer, HEADROOM)
     }
 
-    /// An empty lane over `buffer` whose output `leg` frames: a leg whose payload grows, as in base64, needs more
-    /// room in front.
+    /// An empty lane over `buffer` whose output `leg` frames: a leg whose payload grows, as in base64, wants more
+    /// room in front. Without it the payload passes in pieces as small as the room.
     pub fn to_leg<L: Leg>(buffer: B, leg: &L) -> Self {
         let len = buffer.as_ref().len();
         Self::with_headroom(buffer, HEADROOM.max(leg.headroom(len)))
@@ -100,6 +104,14 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, const S: usize> Lane<B, S> {
         // No frame is made longer than the shortest length field of any leg can tell.
         let end = self.end.min(self.start.saturating_add(MAX_LENGTH as usize));
         self.buffer.as_mut().get_mut(self.start..end).unwrap_or_default()
+    }
+
+    /// The first `len` bytes of the [`input`](Self::input), at most.
+    #[inline]
+    pub(crate) fn input_part(&mut self, len: usize) -> &mut [u8] {
+        let input = self.input();
+        let len = len.min(input.len());
+        input.get_mut(..len).unwrap_or_default()
     }
 
     /// [`input`](Self::input), to look at.
@@ -180,7 +192,8 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, const S: usize> Lane<B, S> {
     /// if the output has to be written first.
     pub fn payload<L: Leg>(&mut self, leg: &mut L, channel: Channel, fin: bool, count: usize) -> bool {
         let start = self.end;
-        if self.segments.len() >= S || start < self.floor() + leg.header_max(count) {
+        let header = leg.header_max(count).max(if fin { END } else { 0 });
+        if self.segments.len() >= S || start < self.floor() + header {
             return false;
         }
         self.received(count);
@@ -189,14 +202,21 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, const S: usize> Lane<B, S> {
     }
 
     /// Ends a session on `leg`, as far as its protocol can tell: the streams of the output, the status that
-    /// `status` writes, the error stream. True if a status was put into the output; a success has none in
-    /// protocols before v4.
-    pub fn end_session<L: Leg>(&mut self, leg: &mut L, status: impl FnOnce(&mut [u8]) -> usize) -> bool {
+    /// `status` writes, the error stream. `status` returns the length of what it wrote: 0 if this protocol has no
+    /// word for a success, `None` if there was no room. False if the status could not be put into the output.
+    pub fn end_session<L: Leg>(
+        &mut self,
+        leg: &mut L,
+        status: impl FnOnce(&mut [u8]) -> Option<usize>,
+    ) -> bool {
         for channel in [Channel::STDOUT, Channel::STDERR] {
             self.end_stream(leg, channel);
         }
-        let len = status(self.payload_space());
-        let is_told = len > 0 && self.payload(leg, Channel::ERROR, false, len);
+        let is_told = match status(self.payload_space()) {
+            None => false,
+            Some(0) => true,
+            Some(len) => self.payload(leg, Channel::ERROR, false, len),
+        };
         self.end_stream(leg, Channel::ERROR);
         is_told
     }
@@ -233,6 +253,20 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, const S: usize> Lane<B, S> {
         self.start + lead >= self.floor() + header && self.segments.len() + 1 < S
     }
 
+    /// How much of the input can be framed by `leg` although there is no room for all of it; `None` if the output
+    /// has to be written first. So a lane that was not made for a leg whose payload grows is slow, and not stuck.
+    #[cold]
+    pub(crate) fn part_with_room<L: Leg>(&self, lead: usize, leg: &L) -> Option<usize> {
+        if self.has_output() || self.open.is_some() {
+            return None;
+        }
+        let mut len = self.end.saturating_sub(self.start);
+        while len > 0 && self.start + lead < leg.header_max(len) {
+            len /= 2;
+        }
+        Some(len)
+    }
+
     /// Adds payload to the output, to be framed by `leg`. Returns false if the leg could not frame what
     /// was in the way, which [`has_room`](Self::has_room) excludes.
     #[inline]
@@ -262,7 +296,14 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, const S: usize> Lane<B, S> {
         framed
     }
 
-    /// Adds the end of the channel's stream to the output, in order with its data.
+    /// True if there is room for a frame that ends a stream, behind all data.
+    pub(crate) fn has_room_for_end<L: Leg>(&mut self, leg: &mut L) -> bool {
+        self.close_frame(leg);
+        self.start >= self.floor() + END && self.segments.len() < S
+    }
+
+    /// Adds the end of the channel's stream to the output, in order with its data. Ask for
+    /// [room](Self::has_room_for_end) before.
     pub(crate) fn half_close<L: Leg>(&mut self, leg: &mut L, channel: Channel) -> bool {
         let framed = self.close_frame(leg);
         let end = self.start..self.start;

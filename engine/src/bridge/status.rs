@@ -6,12 +6,14 @@ const TOO_LONG: &str = "the exit status of the command is longer than the gatewa
 
 /// The status of a session, held until all output before it is sent.
 ///
-/// What upstream sends on its error stream is collected as it comes; when upstream has ended it becomes a
-/// Status in JSON, whatever it was, and is written as the client's protocol has it.
+/// What upstream sends on its error stream is collected as it comes, and passed on unchanged to a client whose
+/// protocol has the status in the same form.
 #[derive(Debug)]
 pub(super) struct HeldStatus<const N: usize> {
     bytes: Vec<u8, N>,
     is_too_long: bool,
+    /// It is the text of a protocol before v4, where nothing is a success.
+    is_text: bool,
 }
 
 /// How upstream ended.
@@ -28,7 +30,7 @@ pub(super) struct UpstreamEnd {
 impl<const N: usize> HeldStatus<N> {
     pub(super) const fn new() -> Self {
         const { assert!(N >= status::MIN_OUT, "the bridge holds the statuses that it writes itself") }
-        Self { bytes: Vec::new(), is_too_long: false }
+        Self { bytes: Vec::new(), is_too_long: false, is_text: false }
     }
 
     /// Adds what came on the error stream.
@@ -44,7 +46,7 @@ impl<const N: usize> HeldStatus<N> {
             _ if !end.all_output => "connection to upstream closed before the end of the output was received",
             // Text has no success, only an end in order without a failure.
             _ if !end.is_json && (end.in_order || !self.bytes.is_empty()) => {
-                self.set_text();
+                self.is_text = true;
                 return true;
             }
             Ok(_) => return true,
@@ -74,39 +76,45 @@ impl<const N: usize> HeldStatus<N> {
         }
     }
 
-    /// Makes the text that upstream ended with a Status.
-    fn set_text(&mut self) {
-        let text = core::mem::take(&mut self.bytes);
-        self.set(|json| {
-            let written = if text.is_empty() {
-                status::success(json)
-            } else {
-                let message = format_args!("error executing remote command: {}", Lossy(text.trim_ascii()));
-                status::internal_error(message, json)
-            };
-            written.unwrap_or(0)
-        });
-    }
-
     fn set(&mut self, write: impl FnOnce(&mut [u8]) -> usize) {
         // The assertion in `new` says that there is room for a status of ours.
         let mut json = [0; N];
         let len = write(&mut json);
+        self.is_text = false;
         self.bytes.clear();
         let _ = self.bytes.extend_from_slice(json.get(..len).unwrap_or_default());
     }
 
-    /// Writes it for a client with JSON, and returns its length.
-    pub(super) fn write_json(&self, room: &mut [u8]) -> usize {
-        if let Some(room) = room.get_mut(..self.bytes.len()) {
-            room.copy_from_slice(&self.bytes);
-            return self.bytes.len();
-        }
-        status::internal_error(TOO_LONG, room).unwrap_or(0)
+    /// Writes it for a client with JSON, and returns its length; `None` if there is no room for any status.
+    pub(super) fn write_json(&self, room: &mut [u8]) -> Option<usize> {
+        let written = match room.get_mut(..self.bytes.len()) {
+            _ if self.is_text && self.bytes.is_empty() => status::success(room),
+            _ if self.is_text => {
+                let text = self.bytes.trim_ascii();
+                // What a Go client says, unless upstream has said as much.
+                let said = text.starts_with(status::INTERNAL_ERROR.as_bytes());
+                let prefix = if said { "" } else { "error executing remote command: " };
+                status::internal_error(format_args!("{prefix}{}", Lossy(text)), room)
+            }
+            Some(room) => {
+                room.copy_from_slice(&self.bytes);
+                return Some(self.bytes.len());
+            }
+            None => status::internal_error(TOO_LONG, room),
+        };
+        written.ok()
     }
 
-    /// Writes it for a client with text: nothing, or the message of the failure.
-    pub(super) fn write_text(&self, room: &mut [u8]) -> usize {
-        Outcome::parse(&self.bytes).map_or(0, |outcome| outcome.write_text(room))
+    /// Writes it for a client with text, and returns its length, which is 0 for success only; `None` if there is no
+    /// room. What does not fit is cut.
+    pub(super) fn write_text(&self, room: &mut [u8]) -> Option<usize> {
+        if self.is_text {
+            let len = self.bytes.len().min(room.len());
+            room.get_mut(..len)?.copy_from_slice(self.bytes.get(..len)?);
+            return (len > 0 || self.bytes.is_empty()).then_some(len);
+        }
+        let outcome = Outcome::parse(&self.bytes).ok()?;
+        let len = outcome.write_text(room);
+        (len > 0 || outcome == Outcome::Success).then_some(len)
     }
 }

@@ -1,18 +1,18 @@
-//! A WebSocket client and a SPDY server, scripted, on both sides of an [`ExecBridge`], and independent readers of
-//! what they get.
+//! Scripted peers on both sides of an [`ExecBridge`], and independent readers of what they get: a WebSocket client
+//! and a SPDY server frame by frame, and in [`peers`] any peer of any protocol.
 
 use std::string::String;
 use std::vec::Vec;
 
 use super::{ExecBridge, Flow, Lane, Side};
 use crate::k8s::{Channel, StreamSet, Subprotocol};
-use crate::leg::{SpdyLeg, WebSocketLeg};
+use crate::leg::{Leg, SpdyLeg, WebSocketLeg};
 use crate::spdy::{GoawayStatus, HeaderWriter, RstStatus, SkipBlocks, StreamId, frame};
 use crate::ws::{FrameHeader, Opcode, Sender, mask};
 use crate::{Instant, Limits, Role};
 use core::time::Duration;
 
-pub(super) type Bridge = ExecBridge<WebSocketLeg, SpdyLeg<SkipBlocks>, 512>;
+pub(super) mod peers;
 
 pub(super) const ALL: StreamSet = StreamSet { stdin: true, stdout: true, stderr: true, tty: false };
 pub(super) const TTY: StreamSet = StreamSet { stdin: true, stdout: true, stderr: false, tty: true };
@@ -30,7 +30,7 @@ pub(super) const EXIT_5: &[u8] = br#"{"metadata":{},"status":"Failure","message"
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 /// A close that is not answered takes 10 s of virtual time, and no heartbeats stand between the frames.
-const LIMITS: Limits = Limits {
+pub(super) const LIMITS: Limits = Limits {
     close: Duration::from_secs(10),
     ping_interval: Duration::ZERO,
     idle: Duration::ZERO,
@@ -189,8 +189,8 @@ pub(super) struct Socket {
 }
 
 /// A session and its run loop.
-pub(super) struct Session {
-    pub(super) bridge: Bridge,
+pub(super) struct Session<C = WebSocketLeg, U = SpdyLeg<SkipBlocks>> {
+    pub(super) bridge: ExecBridge<C, U, 512>,
     pub(super) up: Lane<Vec<u8>>,
     pub(super) down: Lane<Vec<u8>>,
     pub(super) client: Socket,
@@ -203,18 +203,7 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn dialing(streams: StreamSet, memory: usize) -> Self {
-        let client = WebSocketLeg::server(Subprotocol::V5, &Limits::HOST);
-        let socket = || Socket { takes: usize::MAX, ..Socket::default() };
-        Self {
-            bridge: ExecBridge::new(client, streams, &LIMITS),
-            up: Lane::new(std::vec![0xee; memory]),
-            down: Lane::new(std::vec![0xee; memory]),
-            client: socket(),
-            upstream: socket(),
-            now: Instant::ZERO,
-            pace: None,
-            turns: 0,
-        }
+        Self::of(WebSocketLeg::server(Subprotocol::V5, &Limits::HOST), streams, memory)
     }
 
     /// With upstream connected, which has not accepted anything.
@@ -236,6 +225,78 @@ impl Session {
         session.upstream_sends(&replies(&ids));
         session.upstream.got.clear();
         session
+    }
+
+    /// Bytes that upstream has sent.
+    pub(super) fn upstream_has_sent(&self) -> usize {
+        self.upstream.sends.len()
+    }
+
+    pub(super) fn client_got(&self) -> Vec<ToClient> {
+        read_as_client(&self.client.got)
+    }
+
+    pub(super) fn upstream_got(&self) -> Vec<ToUpstream> {
+        read_as_upstream(&self.upstream.got)
+    }
+
+    /// Payload that the client got on a channel.
+    pub(super) fn received(&self, wanted: Channel) -> Vec<u8> {
+        let frames = self.client_got().into_iter();
+        frames.filter_map(|frame| matches_channel(frame, wanted)).flatten().collect()
+    }
+
+    /// Payload that upstream got on a stream.
+    pub(super) fn delivered(&self, wanted: u32) -> Vec<u8> {
+        let frames = self.upstream_got().into_iter();
+        let pieces = frames.filter_map(|frame| match frame {
+            ToUpstream::Data(stream, payload) if stream == wanted => Some(payload),
+            _ => None,
+        });
+        pieces.flatten().collect()
+    }
+
+    /// Statuses that the client got; asserts that there is one at most, that only the Close follows it and
+    /// pongs aside nothing follows that.
+    pub(super) fn status(&self) -> Option<String> {
+        let frames: Vec<_> =
+            self.client_got().into_iter().filter(|frame| !matches!(frame, ToClient::Pong(_))).collect();
+        let mut statuses = frames.iter().enumerate().filter_map(|(at, frame)| match frame {
+            ToClient::Message(Channel::ERROR, status) => Some((at, status.clone())),
+            _ => None,
+        });
+        let (at, status) = statuses.next()?;
+        assert_eq!(statuses.next(), None, "one status");
+        assert_eq!(frames[at + 1..], [ToClient::Close(Some(1000))], "status and Close come last");
+        assert!(matches!(read_as_client(&self.client.got).last(), Some(ToClient::Close(_))), "Close is last");
+        Some(String::from_utf8(status).unwrap())
+    }
+}
+
+fn matches_channel(frame: ToClient, wanted: Channel) -> Option<Vec<u8>> {
+    match frame {
+        ToClient::Message(channel, payload) if channel == wanted => Some(payload),
+        _ => None,
+    }
+}
+
+impl<C: Leg, U: Leg> Session<C, U> {
+    pub(super) fn of(client: C, streams: StreamSet, memory: usize) -> Self {
+        Self::limited(client, streams, memory, &LIMITS)
+    }
+
+    pub(super) fn limited(client: C, streams: StreamSet, memory: usize, limits: &Limits) -> Self {
+        let socket = || Socket { takes: usize::MAX, ..Socket::default() };
+        Self {
+            up: Lane::new(std::vec![0xee; memory]),
+            down: Lane::to_leg(std::vec![0xee; memory], &client),
+            bridge: ExecBridge::new(client, streams, limits),
+            client: socket(),
+            upstream: socket(),
+            now: Instant::ZERO,
+            pace: None,
+            turns: 0,
+        }
     }
 
     pub(super) fn client_sends(&mut self, bytes: &[u8]) {
@@ -344,57 +405,5 @@ impl Session {
         socket.takes -= count;
         self.bridge.written(to, lane, count);
         count > 0
-    }
-
-    /// Bytes that upstream has sent.
-    pub(super) fn upstream_has_sent(&self) -> usize {
-        self.upstream.sends.len()
-    }
-
-    pub(super) fn client_got(&self) -> Vec<ToClient> {
-        read_as_client(&self.client.got)
-    }
-
-    pub(super) fn upstream_got(&self) -> Vec<ToUpstream> {
-        read_as_upstream(&self.upstream.got)
-    }
-
-    /// Payload that the client got on a channel.
-    pub(super) fn received(&self, wanted: Channel) -> Vec<u8> {
-        let frames = self.client_got().into_iter();
-        frames.filter_map(|frame| matches_channel(frame, wanted)).flatten().collect()
-    }
-
-    /// Payload that upstream got on a stream.
-    pub(super) fn delivered(&self, wanted: u32) -> Vec<u8> {
-        let frames = self.upstream_got().into_iter();
-        let pieces = frames.filter_map(|frame| match frame {
-            ToUpstream::Data(stream, payload) if stream == wanted => Some(payload),
-            _ => None,
-        });
-        pieces.flatten().collect()
-    }
-
-    /// Statuses that the client got; asserts that there is one at most, that only the Close follows it and
-    /// pongs aside nothing follows that.
-    pub(super) fn status(&self) -> Option<String> {
-        let frames: Vec<_> =
-            self.client_got().into_iter().filter(|frame| !matches!(frame, ToClient::Pong(_))).collect();
-        let mut statuses = frames.iter().enumerate().filter_map(|(at, frame)| match frame {
-            ToClient::Message(Channel::ERROR, status) => Some((at, status.clone())),
-            _ => None,
-        });
-        let (at, status) = statuses.next()?;
-        assert_eq!(statuses.next(), None, "one status");
-        assert_eq!(frames[at + 1..], [ToClient::Close(Some(1000))], "status and Close come last");
-        assert!(matches!(read_as_client(&self.client.got).last(), Some(ToClient::Close(_))), "Close is last");
-        Some(String::from_utf8(status).unwrap())
-    }
-}
-
-fn matches_channel(frame: ToClient, wanted: Channel) -> Option<Vec<u8>> {
-    match frame {
-        ToClient::Message(channel, payload) if channel == wanted => Some(payload),
-        _ => None,
     }
 }

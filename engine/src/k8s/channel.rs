@@ -89,21 +89,6 @@ impl Channel {
     pub const fn close_message(self) -> [u8; 2] {
         [Self::CLOSE.0, self.0]
     }
-
-    /// The channel that a CLOSE message names, from what stands behind its channel byte.
-    ///
-    /// ```
-    /// use strait::k8s::Channel;
-    ///
-    /// assert_eq!(Channel::from_close(&[0]), Ok(Channel::STDIN));
-    /// ```
-    pub fn from_close(payload: &[u8]) -> Result<Self, BadClose> {
-        match *payload {
-            [number] if Self(number).is_remote_command() => Ok(Self(number)),
-            [number] => Err(BadClose::Channel(number)),
-            _ => Err(BadClose::Length(payload.len())),
-        }
-    }
 }
 
 impl fmt::Display for Channel {
@@ -111,33 +96,6 @@ impl fmt::Display for Channel {
         f.write_str(self.name())
     }
 }
-
-/// A CLOSE message that ends the connection (`websocket-channels.md` section 6).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BadClose {
-    /// Not one byte, but this many, stand behind the channel byte.
-    Length(usize),
-    /// There is no such channel to close.
-    Channel(u8),
-}
-
-impl BadClose {
-    /// Code of the Close frame that answers it.
-    pub const fn close_code(self) -> u16 {
-        1000
-    }
-}
-
-impl fmt::Display for BadClose {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Length(length) => write!(f, "CLOSE with {length} bytes instead of 1"),
-            Self::Channel(number) => write!(f, "CLOSE of channel {number}"),
-        }
-    }
-}
-
-impl core::error::Error for BadClose {}
 
 /// A set of the channels of a RemoteCommand session.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -315,15 +273,8 @@ mod tests {
     }
 
     #[test]
-    fn a_close_message_names_one_channel_that_exists() {
-        for number in 0..=4 {
-            let [head, payload @ ..] = Channel::new(number).close_message();
-            assert_eq!(Channel::new(head), Channel::CLOSE);
-            assert_eq!(Channel::from_close(&payload), Ok(Channel::new(number)));
-        }
-        assert_eq!(Channel::from_close(&[]), Err(BadClose::Length(0)));
-        assert_eq!(Channel::from_close(&[0, 0]), Err(BadClose::Length(2)));
-        assert_eq!(Channel::from_close(&[5]), Err(BadClose::Channel(5)));
-        assert_eq!(Channel::from_close(&[255]), Err(BadClose::Channel(255)));
+    fn a_close_message_names_its_channel() {
+        assert_eq!(Channel::STDIN.close_message(), [255, 0]);
+        assert_eq!(Channel::RESIZE.close_message(), [255, 4]);
     }
 }

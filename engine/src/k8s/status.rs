@@ -24,7 +24,7 @@ pub const MIN_OUT: usize = 256;
 /// Bytes of a reason that are written at most; Kubernetes has none that is longer.
 const MAX_REASON: usize = 64;
 
-const INTERNAL_ERROR: &str = "Internal error occurred: ";
+pub(crate) const INTERNAL_ERROR: &str = "Internal error occurred: ";
 
 const FAILURE: &[u8] = b"{\"metadata\":{},\"status\":\"Failure\",\"message\":\"";
 const FAILURE_RESPONSE: &[u8] =
@@ -90,20 +90,32 @@ impl<'a> Outcome<'a> {
 impl Outcome<'_> {
     /// Writes it as protocols before v4 have it, and returns its length: nothing for success, and the message of a
     /// failure, cut where the room ends. They have no exit code but in the text.
+    ///
+    /// Nothing is written for a failure only if there is no room at all: one without a message says its reason or
+    /// that it failed, because silence is success.
     pub fn write_text(&self, out: &mut [u8]) -> usize {
-        match self {
-            Self::Success => 0,
-            Self::Failure(failure) => failure.message.unescape(out).len(),
-            Self::ExitCode(code) => {
-                let mut writer = Writer::new(out);
-                let text = b"command terminated with non-zero exit code: ";
-                // All of it or, where there is no room, nothing.
-                match writer.bytes(text).and_then(|()| writer.decimal(*code)) {
-                    Ok(()) => writer.len(),
-                    Err(Full) => 0,
-                }
+        let mut exit = [0; 64];
+        let text = match self {
+            Self::Success => return 0,
+            Self::Failure(Failure { message, .. }) if !message.is_empty() => {
+                return message.unescape(out).len();
             }
+            Self::Failure(Failure { reason, .. }) if !reason.is_empty() => return reason.unescape(out).len(),
+            Self::Failure(_) => b"the command failed",
+            Self::ExitCode(code) => {
+                let mut writer = Writer::new(&mut exit);
+                let text = writer.bytes(b"command terminated with non-zero exit code: ");
+                // The array has room for both.
+                let _ = text.and_then(|()| writer.decimal(*code));
+                let len = writer.len();
+                exit.get(..len).unwrap_or_default()
+            }
+        };
+        let len = text.len().min(out.len());
+        for (to, from) in out.iter_mut().zip(text) {
+            *to = *from;
         }
+        len
     }
 }
 

@@ -16,6 +16,12 @@ pub(super) const fn encoded_len(bytes: usize) -> usize {
     bytes.div_ceil(3) * QUANTUM
 }
 
+/// Most characters that a text has more than the up to `bytes` bytes that it stands for. A text of fewer bytes may
+/// grow by more, as the padding of its end counts.
+pub(super) const fn growth_max(bytes: usize) -> usize {
+    bytes / 3 + 3
+}
+
 /// The longest part of a text of `arrived` characters, `before` of which belong to no payload, that can be
 /// decoded without the rest of its quantum.
 pub(super) const fn whole_quanta(before: usize, arrived: usize) -> usize {
@@ -23,6 +29,11 @@ pub(super) const fn whole_quanta(before: usize, arrived: usize) -> usize {
         Some(text) => arrived - text % QUANTUM,
         None => 0,
     }
+}
+
+/// True if a text of `chars` characters that stands for `bytes` bytes ends with padding.
+pub(super) const fn is_padded(chars: usize, bytes: usize) -> bool {
+    bytes < chars / QUANTUM * 3
 }
 
 /// Decodes `buffer[text]` in place and returns where the bytes lie; `None` if it is not base64.
@@ -33,7 +44,7 @@ pub(super) fn decode(buffer: &mut [u8], text: Range<usize>) -> Option<Range<usiz
         let mut bytes = [0; ROUND_BYTES];
         let count = STANDARD.decode_slice(buffer.get(read..read + round)?, &mut bytes).ok()?;
         // Fewer bytes than the quanta stand for is the padding of the end.
-        if count < round / QUANTUM * 3 && read + round < text.end {
+        if is_padded(round, count) && read + round < text.end {
             return None;
         }
         buffer.get_mut(write..write + count)?.copy_from_slice(bytes.get(..count)?);
@@ -87,6 +98,13 @@ mod tests {
             prop_assert_eq!(&buffer[decoded], bytes);
             prop_assert!(buffer[..front].iter().all(|&byte| byte == 7));
             prop_assert!(buffer[end..].iter().all(|&byte| byte == 9));
+        }
+    }
+
+    #[test]
+    fn no_shorter_text_grows_by_more_than_is_told() {
+        for most in 0..300 {
+            assert!((0..=most).all(|bytes| encoded_len(bytes) - bytes <= growth_max(most)), "{most}");
         }
     }
 

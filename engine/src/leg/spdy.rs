@@ -204,6 +204,10 @@ impl<B: HeaderBlocks> SpdyLeg<B> {
         let channel = self.channel(id)?;
         self.streams.reset(id)?;
         self.awaited.remove(channel);
+        if self.protocol == Subprotocol::V1 && channel == Channel::ERROR {
+            // Servers of v1 do so as soon as all streams are open: it ends nothing (`remotecommand.md` section 1).
+            return None;
+        }
         Some(Event::Reset(channel, status))
     }
 
@@ -271,7 +275,7 @@ impl<B: HeaderBlocks> Leg for SpdyLeg<B> {
 
     #[inline]
     fn lead(&self, input: &[u8]) -> Option<usize> {
-        match (self.receiver.lead(), input.first_chunk::<DATA_HEADER>()) {
+        match (self.receiver.lead()?, input.first_chunk::<DATA_HEADER>()) {
             (0, _) => (!input.is_empty()).then_some(0),
             (lead, Some([first, ..])) if first & CONTROL == 0 => Some(lead),
             _ => None,

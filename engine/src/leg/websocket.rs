@@ -4,7 +4,7 @@ use super::{Close, Event, Leg, LegError, base64};
 use crate::k8s::{Channel, ResizeParser, Subprotocol, TerminalSize};
 use crate::limits::Limits;
 use crate::step::{Role, Step};
-use crate::ws::{self, CloseCode, FrameHeader, MaskKeys, Opcode};
+use crate::ws::{self, CloseCode, FrameHeader, MaskKeys, Masking, NoMask, Opcode};
 
 /// The channel byte in front of every message.
 const CHANNEL_BYTE: usize = 1;
@@ -24,19 +24,24 @@ const SIZE: usize = 2 * TerminalSize::MAX_WRITTEN;
 /// Messages may be fragmented and may be larger than any buffer; text and binary messages mean the same
 /// (Python clients send text). The ends differ in what they send: a client stdin, sizes and half-closes, a
 /// server stdout, stderr and the status, which ends the session.
+///
+/// In the base64 protocols each fragment of a message must hold whole quanta, groups of four characters, as each
+/// is taken for itself; upstream takes each for a message of its own.
+///
+/// `M` is the end that it plays: a client's leg has [`MaskKeys`], a server's [`NoMask`].
 #[derive(Debug)]
-pub struct WebSocketLeg {
+pub struct WebSocketLeg<M: Masking = NoMask> {
     receiver: ws::Receiver,
     sender: ws::Sender,
-    role: Role,
     protocol: Subprotocol,
-    /// The client's; a server's frames are not masked.
-    keys: MaskKeys,
+    keys: M,
     /// Channel of the message that is being received; `None` before its first byte.
     message: Option<Channel>,
     close_signal: CloseSignal,
     /// Payload of the error channel was received in the current message.
     status_begun: bool,
+    /// The base64 of the current message has ended with padding.
+    padded: bool,
     resize: ResizeParser,
     /// The newest size that found no room in the outbox.
     next_size: Option<TerminalSize>,
@@ -53,25 +58,29 @@ struct CloseSignal {
 impl WebSocketLeg {
     /// The server's end of a connection that has negotiated `protocol`.
     pub const fn server(protocol: Subprotocol, limits: &Limits) -> Self {
-        Self::new(Role::Server, protocol, limits, MaskKeys::new([0; 16]))
+        Self::new(protocol, limits, NoMask)
     }
+}
 
+impl WebSocketLeg<MaskKeys> {
     /// The client's end of a connection that has negotiated `protocol`.
     pub const fn client(protocol: Subprotocol, limits: &Limits, keys: MaskKeys) -> Self {
-        Self::new(Role::Client, protocol, limits, keys)
+        Self::new(protocol, limits, keys)
     }
+}
 
-    const fn new(role: Role, protocol: Subprotocol, limits: &Limits, keys: MaskKeys) -> Self {
+impl<M: Masking> WebSocketLeg<M> {
+    const fn new(protocol: Subprotocol, limits: &Limits, keys: M) -> Self {
         Self {
             // The opcode says nothing in these protocols, so text need not be UTF-8.
-            receiver: ws::Receiver::new(role, limits).without_utf8_check(),
-            sender: ws::Sender::new(role),
-            role,
+            receiver: ws::Receiver::new(M::ROLE, limits).without_utf8_check(),
+            sender: ws::Sender::new(M::ROLE),
             protocol,
             keys,
             message: None,
             close_signal: CloseSignal { len: 0, channel: None },
             status_begun: false,
+            padded: false,
             resize: ResizeParser::new(),
             next_size: None,
             second: None,
@@ -105,6 +114,7 @@ impl WebSocketLeg {
             self.message = None;
             self.close_signal = CloseSignal::default();
             self.status_begun = false;
+            self.padded = false;
         }
         let channel = match self.message {
             Some(channel) => channel,
@@ -122,9 +132,9 @@ impl WebSocketLeg {
             self.message = None;
         }
         if self.protocol.is_base64() {
-            range = base64::decode(input, range).ok_or(LegError::Base64)?;
+            range = self.decode(input, range)?;
         }
-        match (channel, self.role) {
+        match (channel, M::ROLE) {
             (Channel::CLOSE, _) if self.protocol.has_close() => {
                 self.close_signal(input.get(range).unwrap_or_default(), last)
             }
@@ -138,6 +148,17 @@ impl WebSocketLeg {
             // Upstream discards what comes on channels that the peer only reads, and on unknown ones.
             _ => Ok(None),
         }
+    }
+
+    /// A text ends with its padding, whether what follows comes in the same piece or in a later one.
+    fn decode(&mut self, input: &mut [u8], text: Range<usize>) -> Result<Range<usize>, LegError> {
+        if self.padded && !text.is_empty() {
+            return Err(LegError::Base64);
+        }
+        let len = text.len();
+        let bytes = base64::decode(input, text).ok_or(LegError::Base64)?;
+        self.padded = base64::is_padded(len, bytes.len());
+        Ok(bytes)
     }
 
     /// From v4 on the status always comes, as the last message. An empty message is the ready signal of a session
@@ -187,7 +208,7 @@ impl WebSocketLeg {
 
     fn push_size(&mut self) {
         let Some(size) = self.next_size else { return };
-        if self.role == Role::Server || self.sender.is_closing() {
+        if M::ROLE == Role::Server || self.sender.is_closing() {
             self.next_size = None;
             return;
         }
@@ -209,7 +230,7 @@ impl WebSocketLeg {
     #[inline]
     fn frame_message(&mut self, buffer: &mut [u8], message: Range<usize>) -> Option<usize> {
         let opcode = if self.protocol.is_base64() { Opcode::Text } else { Opcode::Binary };
-        let key = if self.role == Role::Client { self.keys.draw() } else { [0; 4] };
+        let key = self.keys.draw();
         let header = self.sender.data_header(opcode, true, message.len() as u64, key);
         let size = header.size();
         let start = message.start.checked_sub(size)?;
@@ -226,7 +247,7 @@ impl WebSocketLeg {
     }
 }
 
-impl Leg for WebSocketLeg {
+impl<M: Masking> Leg for WebSocketLeg<M> {
     #[inline]
     fn receive(&mut self, input: &mut [u8]) -> Result<Step<Event>, LegError> {
         if self.second.is_some() {
@@ -275,9 +296,10 @@ impl Leg for WebSocketLeg {
 
     #[inline]
     fn header_max(&self, len: usize) -> usize {
-        let text = if self.protocol.is_base64() { base64::encoded_len(len) } else { len };
-        let header = self.sender.data_header(Opcode::Binary, true, (text + CHANNEL_BYTE) as u64, [0; 4]);
-        header.size() + CHANNEL_BYTE + (text - len)
+        let growth = if self.protocol.is_base64() { base64::growth_max(len) } else { 0 };
+        let message = len + growth + CHANNEL_BYTE;
+        let header = self.sender.data_header(Opcode::Binary, true, message as u64, [0; 4]);
+        header.size() + CHANNEL_BYTE + growth
     }
 
     fn headroom(&self, len: usize) -> usize {
@@ -296,13 +318,12 @@ impl Leg for WebSocketLeg {
         if !self.can_send(channel) {
             return None;
         }
-        if fin && payload.is_empty() {
-            let can_tell = self.can_half_close(channel);
-            return if can_tell {
-                self.frame_close_signal(channel, buffer, payload.end)
-            } else {
-                Some(payload.end)
-            };
+        match (fin && self.can_half_close(channel), payload.is_empty()) {
+            (true, true) => return self.frame_close_signal(channel, buffer, payload.end),
+            // The end is a message of its own, behind that of the payload.
+            (true, false) => return None,
+            (false, true) if fin => return Some(payload.end),
+            (false, _) => {}
         }
         let end = payload.end;
         let text = if self.protocol.is_base64() { base64::encode(buffer, payload)? } else { payload.start };
@@ -316,7 +337,11 @@ impl Leg for WebSocketLeg {
     }
 
     fn greets(&self) -> bool {
-        self.role == Role::Server
+        M::ROLE == Role::Server
+    }
+
+    fn closes_first(&self) -> bool {
+        true
     }
 
     fn can_send(&self, channel: Channel) -> bool {
@@ -324,7 +349,7 @@ impl Leg for WebSocketLeg {
     }
 
     fn can_half_close(&self, channel: Channel) -> bool {
-        self.role == Role::Client && self.protocol.has_close() && self.can_send(channel)
+        M::ROLE == Role::Client && self.protocol.has_close() && self.can_send(channel)
     }
 
     fn status_is_json(&self) -> bool {

@@ -166,12 +166,14 @@ impl<B: HeaderBlocks> Receiver<B> {
         }
     }
 
-    /// Header bytes that are sure to come before the next payload byte: none within a frame.
+    /// Header bytes that are sure to come before the next payload byte: none within a DATA frame. `None` within a
+    /// frame that has no payload.
     #[inline]
-    pub const fn lead(&self) -> usize {
+    pub const fn lead(&self) -> Option<usize> {
         match self.state {
-            State::Frame => frame::DATA_HEADER,
-            _ => 0,
+            State::Frame => Some(frame::DATA_HEADER),
+            State::Data { .. } => Some(0),
+            State::Block { .. } | State::Skip { .. } | State::Failed(_) => None,
         }
     }
 

@@ -1,5 +1,31 @@
 use sha1_smol::Sha1;
 
+use crate::Role;
+
+/// Whether the frames of one end are masked, which depends on its role alone (RFC 6455 section 5.1): those of a
+/// client with [`MaskKeys`], those of a server with [`NoMask`], which takes no memory.
+pub trait Masking {
+    /// The end that masks so.
+    const ROLE: Role;
+
+    /// The key of the next frame.
+    fn draw(&mut self) -> [u8; 4];
+}
+
+/// A server's frames are not masked.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoMask;
+
+impl Masking for NoMask {
+    const ROLE: Role = Role::Server;
+
+    /// Nothing uses it.
+    #[inline]
+    fn draw(&mut self) -> [u8; 4] {
+        [0; 4]
+    }
+}
+
 /// Mask keys of one client connection.
 ///
 /// RFC 6455 section 5.3 wants keys that a peer cannot predict from earlier ones. They are cut from SHA-1
@@ -8,35 +34,38 @@ use sha1_smol::Sha1;
 pub struct MaskKeys {
     seed: [u8; 16],
     counter: u64,
-    /// What is left of the last digest.
-    left: [u8; 20],
-    used: usize,
+    /// The last digest, and how much of it is used up.
+    digest: [u8; 20],
+    used: u8,
 }
 
 impl MaskKeys {
     /// The keys of a connection whose driver drew `seed` from a source that nobody can predict.
     pub const fn new(seed: [u8; 16]) -> Self {
-        Self { seed, counter: 0, left: [0; 20], used: 20 }
-    }
-
-    /// The next key.
-    #[inline]
-    pub fn draw(&mut self) -> [u8; 4] {
-        if let Some(key) = self.left.get(self.used..).and_then(<[u8]>::first_chunk) {
-            self.used += key.len();
-            return *key;
-        }
-        self.refill();
-        self.left.first_chunk().copied().unwrap_or_default()
+        Self { seed, counter: 0, digest: [0; 20], used: 20 }
     }
 
     fn refill(&mut self) {
         let mut hash = Sha1::new();
         hash.update(&self.seed);
         hash.update(&self.counter.to_be_bytes());
-        self.left = hash.digest().bytes();
+        self.digest = hash.digest().bytes();
         self.counter = self.counter.wrapping_add(1);
         self.used = 4;
+    }
+}
+
+impl Masking for MaskKeys {
+    const ROLE: Role = Role::Client;
+
+    #[inline]
+    fn draw(&mut self) -> [u8; 4] {
+        if let Some(key) = self.digest.get(usize::from(self.used)..).and_then(<[u8]>::first_chunk) {
+            self.used += 4;
+            return *key;
+        }
+        self.refill();
+        self.digest.first_chunk().copied().unwrap_or_default()
     }
 }
 

@@ -119,7 +119,7 @@ pub(super) fn pod(pod: &Pod) -> Value {
         },
         "spec": {
             "containers": [container],
-            "restartPolicy": "Never",
+            "restartPolicy": "Always",
             "nodeName": "strait",
             "hostNetwork": true,
         },

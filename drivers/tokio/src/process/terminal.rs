@@ -71,6 +71,24 @@ impl Terminal {
     }
 }
 
+/// The size of a process's terminal, if it has one.
+#[derive(Debug, Clone)]
+pub(crate) struct Window(Option<Arc<Terminal>>);
+
+impl Window {
+    pub(super) const fn of(terminal: Option<Arc<Terminal>>) -> Self {
+        Self(terminal)
+    }
+
+    /// Sets it in characters, unless either value is 0.
+    pub(crate) fn resize(&self, columns: u16, rows: u16) -> io::Result<()> {
+        match &self.0 {
+            Some(terminal) if columns > 0 && rows > 0 => terminal.resize(columns, rows),
+            _ => Ok(()),
+        }
+    }
+}
+
 #[expect(unsafe_code, reason = "tokio's only call that is not deprecated")]
 fn register(manager: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` is one open descriptor all its life, and nobody here takes it out or duplicates

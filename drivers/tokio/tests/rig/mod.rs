@@ -200,7 +200,7 @@ pub(crate) fn status(reply: &str) -> u16 {
     reply.get(9..12).and_then(|code| code.parse().ok()).unwrap_or_else(|| panic!("no status in {reply:?}"))
 }
 
-/// An exec session as a client sees it.
+/// An exec or attach session as a client sees it.
 pub(crate) struct Exec<S> {
     pub(crate) socket: WebSocketStream<S>,
     pub(crate) stdout: Vec<u8>,
@@ -215,11 +215,18 @@ pub(crate) async fn exec<S: AsyncRead + AsyncWrite + Unpin>(
     headers: &[(&'static str, &str)],
 ) -> tungstenite::Result<Exec<S>> {
     let script: String = url::form_urlencoded::byte_serialize(script.as_bytes()).collect();
-    let mut request = format!(
-        "ws://127.0.0.1/api/v1/namespaces/default/pods/demo/exec?command=sh&command=-c&command={script}\
-         &stdin=true&stdout=true"
-    )
-    .into_client_request()?;
+    let what = format!("exec?command=sh&command=-c&command={script}&stdin=true&stdout=true");
+    open(stream, &what, headers).await
+}
+
+/// Asks for a session: `what` is the rest of the target, from the subresource on.
+pub(crate) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    what: &str,
+    headers: &[(&'static str, &str)],
+) -> tungstenite::Result<Exec<S>> {
+    let url = format!("ws://127.0.0.1/api/v1/namespaces/default/pods/demo/{what}");
+    let mut request = url.into_client_request()?;
     request.headers_mut().insert("Sec-WebSocket-Protocol", "v5.channel.k8s.io".parse().unwrap());
     for (name, value) in headers {
         request.headers_mut().insert(*name, value.parse().unwrap());
@@ -231,7 +238,11 @@ pub(crate) async fn exec<S: AsyncRead + AsyncWrite + Unpin>(
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Exec<S> {
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
-        let message = [&[0], bytes].concat();
+        self.send_on(0, bytes).await;
+    }
+
+    pub(crate) async fn send_on(&mut self, channel: u8, bytes: &[u8]) {
+        let message = [&[channel], bytes].concat();
         soon("a message is sent", self.socket.send(Message::Binary(message.into()))).await.unwrap();
     }
 

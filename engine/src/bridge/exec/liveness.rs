@@ -30,6 +30,8 @@ struct Peer {
     /// Data was written to it since: it may be busy with it, and deaf behind it. A process that reads no stdin
     /// keeps a Go server from answering pings, and a full pager keeps a Go client from it.
     busy: bool,
+    /// What it sent waits to be passed on, so that nothing more is read from it: it is not silent, but unheard.
+    held: bool,
 }
 
 /// What has to be done now.
@@ -51,7 +53,7 @@ impl Liveness {
 
     /// Both connections stand.
     pub(super) fn start(&mut self, now: Instant) {
-        let peer = Peer { heard: now, busy: false };
+        let peer = Peer { heard: now, busy: false, held: false };
         let next_ping = now.after(self.ping_interval);
         self.running = Some(Running { next_ping, active: now, client: peer, upstream: peer });
     }
@@ -60,7 +62,27 @@ impl Liveness {
     #[inline]
     pub(super) fn heard(&mut self, side: Side, now: Instant) {
         if let Some(running) = &mut self.running {
-            *running.peer_mut(side) = Peer { heard: now, busy: false };
+            let peer = running.peer_mut(side);
+            peer.heard = now;
+            peer.busy = false;
+        }
+    }
+
+    /// Whether `side` is read from. Its silence counts from when it is.
+    #[inline]
+    pub(super) fn hold(&mut self, side: Side, held: bool, now: Instant) {
+        if let Some(running) = &mut self.running {
+            let peer = running.peer_mut(side);
+            if core::mem::replace(&mut peer.held, held) && !held {
+                peer.heard = now;
+            }
+        }
+    }
+
+    /// The heartbeat for `side` has not left: it has nothing to answer.
+    pub(super) fn unasked(&mut self, side: Side, now: Instant) {
+        if let Some(running) = &mut self.running {
+            running.peer_mut(side).heard = now;
         }
     }
 
@@ -112,7 +134,8 @@ impl Liveness {
     fn death(&self, running: &Running, side: Side) -> Option<Instant> {
         let peer = running.peer(side);
         // Without pings nobody has to say anything.
-        let counts = !self.peer_timeout.is_zero() && !self.ping_interval.is_zero() && !peer.busy;
+        let waits = peer.busy || peer.held;
+        let counts = !self.peer_timeout.is_zero() && !self.ping_interval.is_zero() && !waits;
         counts.then(|| peer.heard.after(self.peer_timeout))
     }
 }
@@ -173,6 +196,18 @@ mod tests {
         liveness.heard(Side::Upstream, at(50));
         liveness.told(Side::Client);
         assert_eq!(liveness.due(at(80)), Due::Dead(Side::Upstream));
+    }
+
+    #[test]
+    fn a_peer_that_is_not_read_from_is_not_silent() {
+        let mut liveness = started();
+        liveness.heard(Side::Upstream, at(60));
+        liveness.hold(Side::Client, true, at(20));
+        assert_eq!(liveness.due(at(60)), Due::Ping);
+        liveness.hold(Side::Client, false, at(60));
+        liveness.hold(Side::Client, false, at(80));
+        liveness.unasked(Side::Upstream, at(80));
+        assert_eq!((liveness.due(at(89)), liveness.due(at(90))), (Due::Ping, Due::Dead(Side::Client)));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::bridge::testbed::*;
 use crate::bridge::{Flow, Side};
 use crate::k8s::Subprotocol;
 use crate::leg::{SpdyLeg, WebSocketLeg};
-use crate::ws::Opcode;
+use crate::ws::{MaskKeys, Opcode};
 
 impl<B: AsRef<[u8]> + AsMut<[u8]>, const S: usize> Lane<B, S> {
     /// Segments follow each other, and end before the input begins.
@@ -253,6 +253,22 @@ fn the_end_of_a_stream_needs_room_too() {
         let framed = lane.payload(&mut leg, Channel::STDOUT, false, 0);
         lane.assert_sound();
         assert_eq!(framed, left >= 8, "{left} bytes left");
+    }
+}
+
+#[test]
+fn the_close_message_of_a_channel_lies_over_no_payload() {
+    for left in 0..20 {
+        let mut leg = WebSocketLeg::client(Subprotocol::V5, &Limits::HOST, MaskKeys::new([1; 16]));
+        let mut lane: Lane<Vec<u8>> = Lane::new(vec![0; 300]);
+        let space = lane.payload_space().len();
+        assert!(lane.payload(&mut leg, Channel::STDIN, false, space - left));
+        let data = output(&lane);
+        lane.payload_space();
+        let framed = lane.payload(&mut leg, Channel::STDIN, true, 0);
+        lane.assert_sound();
+        assert_eq!(framed, left >= 8, "{left} bytes left");
+        assert!(output(&lane).starts_with(&data));
     }
 }
 

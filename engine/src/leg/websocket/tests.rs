@@ -5,6 +5,9 @@ use super::*;
 use crate::ws::{Event as WsEvent, Receiver, mask};
 use proptest::prelude::*;
 
+mod base64;
+mod client;
+
 const KEY: [u8; 4] = [1, 2, 3, 4];
 
 fn leg() -> WebSocketLeg {
@@ -21,7 +24,7 @@ fn sent(opcode: Opcode, fin: bool, payload: &[u8]) -> Vec<u8> {
 }
 
 /// All events, with their data.
-fn events(leg: &mut WebSocketLeg, bytes: &[u8]) -> Result<Vec<(Event, Vec<u8>)>, LegError> {
+fn events<M: Masking>(leg: &mut WebSocketLeg<M>, bytes: &[u8]) -> Result<Vec<(Event, Vec<u8>)>, LegError> {
     let mut bytes = bytes.to_vec();
     let mut events = Vec::new();
     let mut at = 0;

@@ -1,0 +1,232 @@
+use super::{ExecBridge, Flow, Outcome, Phase};
+use crate::bridge::{Lane, Side};
+use crate::k8s::Channel;
+use crate::leg::{Close, Event, Leg};
+use crate::step::Step;
+use crate::time::Instant;
+
+impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
+    pub(super) fn translate_client<B, const S: usize>(&mut self, lane: &mut Lane<B, S>, now: Instant) -> Flow
+    where
+        B: AsRef<[u8]> + AsMut<[u8]>,
+    {
+        let flow = loop {
+            if !self.client.can_receive() || !self.end_inputs(lane) {
+                break Flow::NeedWrite;
+            }
+            let upstream = self.upstream.as_mut().filter(|_| self.phase == Phase::Running);
+            let mut len = usize::MAX;
+            match (self.client.lead(lane.peek()), &upstream) {
+                (Some(_), _) if matches!(self.phase, Phase::Dialing | Phase::Opening { .. }) => {
+                    break Flow::NeedPeer;
+                }
+                (Some(lead), Some(upstream)) if !lane.has_room(lead, *upstream) => {
+                    let Some(part) = lane.part_with_room(lead, *upstream) else { break Flow::NeedWrite };
+                    len = part;
+                }
+                // Pings are answered and a Close is seen whether data can go on or not.
+                _ => {}
+            }
+            let Step { consumed, event } = match self.client.receive(lane.input_part(len)) {
+                Ok(step) => step,
+                Err(error) => {
+                    if let Some(upstream) = upstream {
+                        lane.close_frame(upstream);
+                    }
+                    lane.discard_input();
+                    self.client_failed(error, now);
+                    break Flow::NeedInput;
+                }
+            };
+            if consumed == 0 && event.is_none() {
+                break Flow::NeedInput;
+            }
+            let at = lane.consume(consumed);
+            self.liveness.heard(Side::Client, now);
+            match (event, upstream) {
+                (Some(Event::Data { channel: Channel::STDIN, range }), Some(upstream))
+                    if self.inputs.contains(Channel::STDIN) && upstream.can_send(Channel::STDIN) =>
+                {
+                    self.liveness.active(now);
+                    lane.data(upstream, Channel::STDIN, at + range.start..at + range.end);
+                }
+                (Some(Event::HalfClosed(channel) | Event::Reset(channel, _)), _)
+                    if self.inputs.contains(channel) =>
+                {
+                    self.inputs.remove(channel);
+                    self.ending.insert(channel);
+                }
+                // Upstream's server blocks the session when sizes come that nobody reads.
+                (Some(Event::Resize(size)), Some(upstream)) if self.inputs.contains(Channel::RESIZE) => {
+                    upstream.resize(size);
+                }
+                (Some(Event::Opened(_)), _) => self.opened(),
+                (Some(Event::End { .. }), upstream) => {
+                    if let Some(upstream) = upstream {
+                        lane.close_frame(upstream);
+                    }
+                    lane.discard_input();
+                    self.client_side.ended = true;
+                    self.client.close(Close::Normal);
+                    if !matches!(self.phase, Phase::Closing { .. }) {
+                        self.end_without_client(Outcome::ClientClosed, now);
+                    }
+                }
+                _ => {}
+            }
+            self.alive(now);
+        };
+        if let Some(upstream) = &mut self.upstream {
+            lane.close_frame(upstream);
+        }
+        flow
+    }
+
+    /// Passes on which inputs the client has ended. False if the output has to be written first, to make room.
+    #[inline]
+    fn end_inputs<B, const S: usize>(&mut self, lane: &mut Lane<B, S>) -> bool
+    where
+        B: AsRef<[u8]> + AsMut<[u8]>,
+    {
+        self.ending.is_empty() || self.phase != Phase::Running || self.end_inputs_now(lane)
+    }
+
+    fn end_inputs_now<B, const S: usize>(&mut self, lane: &mut Lane<B, S>) -> bool
+    where
+        B: AsRef<[u8]> + AsMut<[u8]>,
+    {
+        let Some(upstream) = &mut self.upstream else { return true };
+        for channel in [Channel::STDIN, Channel::RESIZE] {
+            if !self.ending.contains(channel) {
+                continue;
+            }
+            if channel == Channel::RESIZE {
+                upstream.end_sizes();
+            } else if upstream.can_half_close(channel) {
+                // A protocol without a half-close leaves the channel open.
+                if !lane.has_room_for_end(upstream) {
+                    return false;
+                }
+                lane.half_close(upstream, channel);
+            }
+            self.ending.remove(channel);
+        }
+        true
+    }
+
+    pub(super) fn translate_upstream<B, const S: usize>(
+        &mut self,
+        lane: &mut Lane<B, S>,
+        now: Instant,
+    ) -> Flow
+    where
+        B: AsRef<[u8]> + AsMut<[u8]>,
+    {
+        let flow = loop {
+            match self.phase {
+                Phase::Finishing { .. } if lane.has_output() => break Flow::NeedWrite,
+                Phase::Finishing { until } if self.awaits_client() => {
+                    let until = until.unwrap_or_else(|| now.after(self.stream_creation));
+                    self.phase = Phase::Finishing { until: Some(until) };
+                    break Flow::NeedPeer;
+                }
+                Phase::Finishing { .. } => {
+                    self.send_status(lane, now);
+                    break Flow::NeedInput;
+                }
+                Phase::Closing { .. } => {
+                    if lane.has_input() {
+                        self.alive(now);
+                    }
+                    lane.discard_input();
+                    break Flow::NeedInput;
+                }
+                Phase::Dialing => break Flow::NeedPeer,
+                Phase::Opening { .. } | Phase::Running => {}
+            }
+            let Some(upstream) = &mut self.upstream else { break Flow::NeedInput };
+            if !upstream.can_receive() {
+                break Flow::NeedWrite;
+            }
+            let mut len = usize::MAX;
+            if let Some(lead) = upstream.lead(lane.peek()) {
+                if !self.client.is_ready() {
+                    break Flow::NeedPeer;
+                }
+                if !lane.has_room(lead, &self.client) {
+                    let Some(part) = lane.part_with_room(lead, &self.client) else { break Flow::NeedWrite };
+                    len = part;
+                }
+            }
+            let Step { consumed, event } = match upstream.receive(lane.input_part(len)) {
+                Ok(step) => step,
+                Err(error) => {
+                    lane.close_frame(&mut self.client);
+                    lane.discard_input();
+                    self.upstream_failed(error);
+                    continue;
+                }
+            };
+            if consumed == 0 && event.is_none() {
+                if self.upstream_side.ended {
+                    // It did so before the client was ready for what it had sent.
+                    lane.close_frame(&mut self.client);
+                    self.upstream_ended(false);
+                    continue;
+                }
+                break Flow::NeedInput;
+            }
+            let at = lane.consume(consumed);
+            self.liveness.heard(Side::Upstream, now);
+            match event {
+                Some(Event::Data { channel: Channel::ERROR, range }) => {
+                    self.status.collect(lane.consumed(at + range.start..at + range.end));
+                }
+                Some(Event::Data { channel, range }) if self.outputs.contains(channel) => {
+                    self.liveness.active(now);
+                    lane.data(&mut self.client, channel, at + range.start..at + range.end);
+                }
+                Some(Event::Accepted(_)) => self.opened(),
+                Some(Event::HalfClosed(channel) | Event::Reset(channel, _)) => {
+                    self.outputs.remove(channel);
+                    self.opened();
+                    if self.outputs.is_empty() {
+                        lane.close_frame(&mut self.client);
+                        self.upstream_ended(true);
+                    }
+                }
+                Some(Event::End { clean }) => {
+                    lane.close_frame(&mut self.client);
+                    lane.discard_input();
+                    self.upstream_side.ended = true;
+                    self.upstream_ended(clean);
+                }
+                Some(Event::Status) => {
+                    lane.close_frame(&mut self.client);
+                    self.upstream_ended(true);
+                }
+                Some(Event::Opened(_) | Event::Data { .. } | Event::Resize(_)) | None => {}
+            }
+        };
+        lane.close_frame(&mut self.client);
+        flow
+    }
+
+    fn send_status<B, const S: usize>(&mut self, lane: &mut Lane<B, S>, now: Instant)
+    where
+        B: AsRef<[u8]> + AsMut<[u8]>,
+    {
+        lane.discard_input();
+        self.is_delivered = false;
+        let (status, is_json) = (&self.status, self.client.status_is_json());
+        let is_sent = lane.end_session(&mut self.client, |room| {
+            if is_json { status.write_json(room) } else { status.write_text(room) }
+        });
+        match is_sent {
+            false => self.client.close(Close::Internal),
+            true if self.client.closes_first() => self.client.close(Close::Normal),
+            true => {}
+        }
+        self.start_closing(Some(self.close), now);
+    }
+}
