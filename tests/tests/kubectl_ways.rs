@@ -217,8 +217,8 @@ impl Way {
     fn gives_output(&self) {
         let Some(rig) = self.rig() else { return };
         let _turn = turn();
-        // The data says where it is from, so that a swap would show.
-        let numbers = "seq 1 99999999 | head -c 30000000";
+        // The data says where it is from, so that a swap would show. It waits for kubectl's streams; see `Kubectl::run`.
+        let numbers = "sleep 0.1; seq 1 99999999 | head -c 30000000";
         let command = ["exec", "demo", "--", "sh", "-c", numbers];
         let mut kubectl = rig.kubectl.start(&command, Stdio::null(), TRANSFER);
         let sum = Checksum::of(kubectl.stdout.take().expect("standard output is a pipe")).finish();
@@ -230,7 +230,7 @@ impl Way {
     fn ends_without_reading(&self) {
         let Some(rig) = self.rig() else { return };
         let _turn = turn();
-        let arguments = ["exec", "-i", "demo", "--", "sh", "-c", "head -c 10; echo done"];
+        let arguments = ["exec", "-i", "demo", "--", "sh", "-c", "sleep 0.1; head -c 10; echo done"];
         let zeros = std::fs::File::open("/dev/zero").expect("/dev/zero");
         let finished = rig.kubectl.start(&arguments, zeros, Duration::from_mins(1)).finish();
         self.assert_exit(&rig, &finished, 0);
@@ -311,8 +311,8 @@ impl Way {
         assert_eq!(rig.kubectl.run(&["exec", "demo", "--", "echo", "warm"]).text(), "warm\n");
         thread::sleep(Duration::from_millis(500));
         let baseline = [rig.shores.gateway.counters(), rig.shores.node.counters()];
-        let asleep = ["exec", "demo", "--", "sh", "-c", "echo x; exec sleep 1000"];
-        for command in [asleep, ["exec", "demo", "--", "sh", "-c", "echo x; exec yes"]] {
+        let asleep = ["exec", "demo", "--", "sh", "-c", "sleep 0.1; echo x; exec sleep 1000"];
+        for command in [asleep, ["exec", "demo", "--", "sh", "-c", "sleep 0.1; echo x; exec yes"]] {
             let mut kubectl = rig.kubectl.start(&command, Stdio::null(), TRANSFER);
             read_two(&mut kubectl);
             // Nobody reads kubectl's output from here, so all buffers on the way fill up.
@@ -323,7 +323,7 @@ impl Way {
     }
 
     fn notices_a_lost_node(&self) {
-        for command in ["echo x; exec sleep 1000", "echo x; exec yes"] {
+        for command in ["sleep 0.1; echo x; exec sleep 1000", "sleep 0.1; echo x; exec yes"] {
             let Some(mut rig) = self.rig() else { return };
             let mut kubectl =
                 rig.kubectl.start(&["exec", "demo", "--", "sh", "-c", command], Stdio::null(), TRANSFER);

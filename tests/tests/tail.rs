@@ -6,8 +6,8 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use strait::k8s::Subprotocol;
-use strait_tests::{Dialect, End, Exec, Kubectl, Server, Shores, Transcript, copy_paced};
+use strait::k8s::{Channel, Subprotocol};
+use strait_tests::{Dialect, End, Exec, Kubectl, Said, Server, Shores, Transcript, copy_paced};
 use tokio::task::JoinSet;
 
 const MEBIBYTE: u32 = 1 << 20;
@@ -15,15 +15,15 @@ const BIG: u32 = 32 * MEBIBYTE;
 /// Bytes a second.
 const RATE: u32 = MEBIBYTE;
 /// What the system takes for very small.
-const RECEIVE_BUFFER: u32 = 4096;
+const RECEIVE_BUFFER: u32 = 16 * 1024;
 /// What a transfer may take, where it is its reader who makes it slow.
 const TRANSFER: Duration = Duration::from_secs(150);
 /// Between two heartbeats of a client. What a server has closed answers them with a reset, which takes with it what
 /// was not read.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
-/// The data says where it is from, so that a gap would show.
-const SCRIPT: &str = "seq 1 99999999 | head -c 33554432; exit 9";
+/// The data says where it is from, so that a gap would show. It waits for kubectl's streams; see [`Kubectl::run`].
+const SCRIPT: &str = "sleep 0.1; seq 1 99999999 | head -c 33554432; exit 9";
 
 static EXPECTED: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let mut numbers = Vec::with_capacity(BIG as usize + 16);
@@ -109,27 +109,30 @@ async fn the_tail_of_a_slow_output_arrives_on_every_way() {
 async fn read_slowly(client: Dialect, gateway: std::net::SocketAddr) -> Result<()> {
     let exec = Exec::script(SCRIPT).with_receive_buffer(RECEIVE_BUFFER);
     let (mut session, started) = (exec.open(gateway, client).await?, Instant::now());
-    let (mut all, mut next_ping) = (Transcript::default(), HEARTBEAT);
-    while all.add(session.next().await?)? {
-        let due = Duration::from_nanos(all.stdout.len() as u64 * 1_000_000_000 / u64::from(RATE));
+    let (mut end, mut next_ping, mut read) = (Transcript::default(), HEARTBEAT, 0);
+    loop {
+        match session.next().await? {
+            Said::Data(Channel::STDOUT, piece) => {
+                let expected = EXPECTED.get(read..read + piece.len());
+                ensure!(expected == Some(&piece[..]), "{} wrong bytes behind {read}", piece.len());
+                read += piece.len();
+            }
+            other if end.add(other.clone())? => {}
+            _ => break,
+        }
+        let due = Duration::from_nanos(read as u64 * 1_000_000_000 / u64::from(RATE));
         tokio::time::sleep(due.saturating_sub(started.elapsed())).await;
-        if started.elapsed() > next_ping && all.error.is_empty() {
+        if started.elapsed() > next_ping && end.error.is_empty() {
             next_ping = started.elapsed() + HEARTBEAT;
             session.ping().await?;
         }
     }
     let time = started.elapsed();
-    let same = all.stdout.iter().zip(&*EXPECTED).take_while(|(read, expected)| read == expected).count();
-    ensure!(
-        same == all.stdout.len() && same == EXPECTED.len(),
-        "{} bytes after {time:?}, the first {same} are right; {:?}, {:?}",
-        all.stdout.len(),
-        all.end,
-        String::from_utf8_lossy(&all.error),
-    );
-    let status = all.status()?;
-    let is_so = all.end == End::Clean && status["details"]["causes"][0]["message"] == "9";
-    ensure!(is_so, "{:?}: {status}", all.end);
+    let error = String::from_utf8_lossy(&end.error);
+    ensure!(read == EXPECTED.len(), "{read} bytes after {time:?}; {:?}, {error:?}", end.end);
+    let status = end.status()?;
+    let is_so = end.end == End::Clean && status["details"]["causes"][0]["message"] == "9";
+    ensure!(is_so, "{:?}: {status}", end.end);
     assert_slow(time)
 }
 
