@@ -227,13 +227,19 @@ impl Session {
 
     /// Sends a piece of stdin.
     pub async fn send(&mut self, bytes: &[u8]) -> Result<()> {
+        ensure!(self.try_send(bytes, PATIENCE).await?, "nothing is taken");
+        Ok(())
+    }
+
+    /// Sends a piece of stdin; false if it is not taken within `limit`. The rest of it is sent later then.
+    pub async fn try_send(&mut self, bytes: &[u8], limit: Duration) -> Result<bool> {
         let send = async {
             match &mut self.0 {
                 Wire::WebSocket(wire) => wire.send(Channel::STDIN, bytes).await,
                 Wire::Spdy(wire) => wire.send(Channel::STDIN, bytes, false).await,
             }
         };
-        timeout(PATIENCE, send).await.context("nothing is taken")?
+        timeout(limit, send).await.map_or(Ok(false), |sent| sent.map(|()| true))
     }
 
     /// Ends stdin. Over WebSocket that needs v5.
@@ -257,10 +263,7 @@ impl Session {
     pub async fn ping(&mut self) -> Result<()> {
         match &mut self.0 {
             Wire::WebSocket(wire) => wire.ping().await,
-            Wire::Spdy(wire) => {
-                wire.ping().await;
-                Ok(())
-            }
+            Wire::Spdy(wire) => wire.ping().await,
         }
     }
 

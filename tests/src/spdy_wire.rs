@@ -24,6 +24,8 @@ pub(crate) struct SpdyWire {
     io: TcpStream,
     leg: SpdyLeg<SkipBlocks>,
     input: Vec<u8>,
+    /// Whole frames, but for the first.
+    output: Vec<u8>,
     /// Streams that the server has not ended.
     outputs: ChannelSet,
 }
@@ -46,7 +48,7 @@ impl SpdyWire {
         let leg = SpdyLeg::client(streams, protocol, &Limits::HOST);
         let outputs = [Channel::ERROR, Channel::STDOUT, Channel::STDERR];
         let outputs = streams.channels(protocol).filter(|channel| outputs.contains(channel)).collect();
-        let mut wire = Self { io, leg, input: behind, outputs };
+        let mut wire = Self { io, leg, input: behind, output: Vec::new(), outputs };
         let frames = wire.leg.pending().to_vec();
         wire.leg.sent(frames.len());
         match opening {
@@ -103,7 +105,8 @@ impl SpdyWire {
     /// A client that has all streams closes, and the server has nothing more to say.
     async fn close(&mut self) -> End {
         self.leg.close(Close::Normal);
-        self.flush().await;
+        // A server that was faster has all it wants.
+        let _ = self.flush().await;
         let _ = self.io.shutdown().await;
         while let Ok(Some(came)) = self.receive().await {
             if matches!(came, Came::Other(Event::End { clean: false })) {
@@ -117,19 +120,20 @@ impl SpdyWire {
         let mut frame = [&[0; HEADER], bytes].concat();
         let len = frame.len();
         self.leg.frame(channel, fin, &mut frame, HEADER..len).context("the stream takes no data")?;
-        self.flush().await;
-        Ok(self.io.write_all(&frame).await?)
+        self.queue();
+        self.output.append(&mut frame);
+        self.flush().await
     }
 
-    pub(crate) async fn ping(&mut self) {
+    pub(crate) async fn ping(&mut self) -> Result<()> {
         self.leg.ping();
-        self.flush().await;
+        self.flush().await
     }
 
-    /// What came next; `None` if the connection has ended.
+    /// What came next; `None` if the connection has ended. Writes meanwhile.
     async fn receive(&mut self) -> Result<Option<Came>> {
         loop {
-            self.flush().await;
+            self.queue();
             let Step { consumed, event } = self.leg.receive(&mut self.input)?;
             let came = event.map(|event| match event {
                 Event::Data { channel, range } => Came::Data(channel, self.input[range].to_vec()),
@@ -139,19 +143,39 @@ impl SpdyWire {
             if came.is_some() {
                 return Ok(came);
             }
+            if consumed > 0 {
+                continue;
+            }
             self.input.reserve(READ);
-            if consumed == 0 && !matches!(self.io.read_buf(&mut self.input).await, Ok(1..)) {
-                return Ok(None);
+            let (mut reader, mut writer) = self.io.split();
+            tokio::select! {
+                count = reader.read_buf(&mut self.input) => match count {
+                    Ok(1..) => {}
+                    Ok(0) | Err(_) => return Ok(None),
+                },
+                count = writer.write(&self.output), if !self.output.is_empty() => match count {
+                    Ok(count) => drop(self.output.drain(..count)),
+                    // What has come is still read.
+                    Err(_) => self.output.clear(),
+                },
             }
         }
     }
 
-    /// Writes what the leg has to say. Where it cannot be written, what has come is still read.
-    async fn flush(&mut self) {
-        while !self.leg.pending().is_empty() {
-            let _ = self.io.write_all(self.leg.pending()).await;
-            self.leg.sent(self.leg.pending().len());
+    /// Queues what the leg has to say.
+    fn queue(&mut self) {
+        self.output.extend_from_slice(self.leg.pending());
+        self.leg.sent(self.leg.pending().len());
+    }
+
+    /// Writes all that is queued. What is not written when this is dropped stays queued.
+    async fn flush(&mut self) -> Result<()> {
+        self.queue();
+        while !self.output.is_empty() {
+            let count = self.io.write(&self.output).await?;
+            self.output.drain(..count);
         }
+        Ok(())
     }
 }
 
