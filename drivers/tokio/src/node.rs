@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 use strait::Limits;
 use strait::http::{Body, Request};
-use strait::k8s::{StreamSet, Subprotocol, Target, Verb};
+use strait::k8s::{Subprotocol, Target, Verb};
 use strait::leg::WebSocketLeg;
 use strait::spdy::LentBlocks;
 use tokio::io::AsyncWriteExt;
