@@ -30,7 +30,7 @@ fn build() -> PathBuf {
 }
 
 /// The target directory and the profile, from where cargo put this test: `TARGET/PROFILE/deps/TEST`.
-fn whereabouts() -> (PathBuf, String) {
+pub(crate) fn whereabouts() -> (PathBuf, String) {
     let test = env::current_exe().expect("the path of the running test");
     let directory = test.ancestors().nth(2).expect("the directory of the profile");
     let target_directory = directory.parent().expect("the target directory").to_owned();

@@ -8,6 +8,7 @@
 //! | `STRAIT_REQUIRE_PEERS=1` | a missing peer program fails the tests that need it, which otherwise skip |
 //! | `STRAIT_SEED` | seed of the random data; a failing test prints the one it used |
 //! | `KUBECTL` | use this kubectl instead of the one in `PATH` |
+//! | `KUBECTL_1_20` | use this kubectl 1.20.2 instead of Debian's, which is fetched once into `target/peers` |
 #![expect(clippy::missing_panics_doc, reason = "a test harness fails by panicking")]
 
 mod binary;
@@ -15,21 +16,28 @@ mod checksum;
 mod counters;
 mod exec_client;
 mod kubectl;
+mod peers;
+mod proxy;
 mod random;
 mod raw;
 mod running;
 mod server;
+mod session;
+mod spdy_wire;
 mod terminal;
 mod time;
+mod websocket_wire;
 
 pub use binary::strait;
 pub use checksum::{Checksum, checksum_of};
 pub use counters::{Counters, is_alive};
 pub use exec_client::{EXEC_PATH, exec_prints, exec_request};
 pub use kubectl::{Kubectl, Rig};
+pub use proxy::{Mode, Proxy};
 pub use random::Random;
 pub use raw::{Reply, exchange, raw_session};
 pub use running::{Finished, Running};
 pub use server::{Server, Shores};
+pub use session::{Dialect, End, Exec, Opening, Refusal, Said, Session, Transcript};
 pub use terminal::Terminal;
-pub use time::{copy_paced, eventually};
+pub use time::{copy_paced, eventually, eventually_async};

@@ -6,7 +6,6 @@ use std::time::Duration;
 use pty_process::Size;
 use pty_process::blocking::{Command, Pty};
 
-use crate::kubectl::program;
 use crate::{Finished, Kubectl, Running, eventually};
 
 /// How long anything may take to show on the screen.
@@ -29,7 +28,7 @@ impl Terminal {
         let (pty, user_side) = pty_process::blocking::open().expect("a pseudo-terminal");
         pty.resize(Size::new(rows, columns)).expect("a pseudo-terminal has a size");
         let plain = kubectl.command(arguments);
-        let command = Command::new(program()).args(plain.get_args()).env_clear();
+        let command = Command::new(kubectl.program()).args(plain.get_args()).env_clear();
         let child = command.envs(kubectl.environment()).spawn(user_side).expect("kubectl can be started");
         let (pty, screen) = (Arc::new(pty), Arc::default());
         let (from, to) = (Arc::clone(&pty), Arc::clone(&screen));

@@ -18,6 +18,21 @@ pub fn eventually<T, E: Display>(limit: Duration, mut probe: impl FnMut() -> Res
     }
 }
 
+/// The same for a test that must not stop its runtime. Its last error is the result.
+pub async fn eventually_async<T, E: Display>(
+    limit: Duration,
+    mut probe: impl FnMut() -> Result<T, E>,
+) -> anyhow::Result<T> {
+    let started = Instant::now();
+    loop {
+        match probe() {
+            Ok(value) => return Ok(value),
+            Err(error) => anyhow::ensure!(started.elapsed() < limit, "not within {limit:?}: {error}"),
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
 /// Copies all of `from` to `to`, at most `rate` bytes a second.
 pub fn copy_paced(from: &mut impl Read, to: &mut impl Write, rate: u32) -> io::Result<u64> {
     let mut buffer = vec![0; 64 * 1024];
