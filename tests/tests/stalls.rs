@@ -45,8 +45,11 @@ const WAYS: [Way; 4] = [
     Way { name: "SPDY passed on", kubectl: Kubectl::old, node: &["--websocket-protocols", ""], gateway: &[] },
 ];
 
+/// Something that stands still, in the sessions of a rig.
+type Stall = fn(&Rig);
+
 /// Everything that stands still, on every way.
-const STALLS: [(&str, fn(&Rig)); 4] = [
+const STALLS: [(&str, Stall); 4] = [
     ("a process that does not read", a_process_that_does_not_read),
     ("a kubectl that is stopped", a_kubectl_that_is_stopped),
     ("a pager that waits", a_pager_that_waits),
