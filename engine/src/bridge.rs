@@ -5,7 +5,7 @@ mod lane;
 mod status;
 mod turn;
 
-pub use self::exec::{ExecBridge, Flow, Outcome};
+pub use self::exec::{Carried, ExecBridge, Flow, Outcome};
 pub use self::lane::{HEADROOM, Lane, SMALL};
 pub use self::turn::Turn;
 

@@ -127,6 +127,8 @@ pub enum Event {
     Reset(Channel, RstStatus),
     /// The peer's terminal has a new size.
     Resize(TerminalSize),
+    /// The peer answered a heartbeat.
+    Pong,
     /// The session's status is whole, and all output came before it (a WebSocket server, which ends no streams).
     Status,
     /// The peer ends the connection in order (Close, GOAWAY); it sends nothing more.

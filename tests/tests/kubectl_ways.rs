@@ -299,7 +299,7 @@ impl Way {
                             "-c",
                             &format!("exit {number}"),
                         ]);
-                        self.assert_exit(&rig, &finished, number as i32);
+                        self.assert_exit(&rig, &finished, i32::try_from(number).expect("a small number"));
                     }
                 });
             }

@@ -126,11 +126,13 @@ impl Upstream {
 impl Cell {
     fn way(self) -> Way {
         match (self.client, self.upstream) {
-            (Spdy(_), Upstream::Spdy) => Way::PassedOn,
             // Upstream is offered v5 and v4, and chooses.
-            (WebSocket(Subprotocol::V5), Upstream::WebSocketV4) => Way::Translated,
-            (WebSocket(_), Upstream::WebSocketV5 | Upstream::WebSocketV4) => Way::PassedOn,
-            (Spdy(_), _) | (WebSocket(_), Upstream::Spdy) => Way::Translated,
+            (WebSocket(Subprotocol::V5), Upstream::WebSocketV4)
+            | (Spdy(_), Upstream::WebSocketV5 | Upstream::WebSocketV4)
+            | (WebSocket(_), Upstream::Spdy) => Way::Translated,
+            (Spdy(_), Upstream::Spdy) | (WebSocket(_), Upstream::WebSocketV5 | Upstream::WebSocketV4) => {
+                Way::PassedOn
+            }
         }
     }
 
@@ -240,7 +242,8 @@ impl Run<'_> {
 
     async fn output(&self, script: &str, is_stderr: bool) -> Result<()> {
         let all = self.open(&Exec::script(script)).await?.finish().await?;
-        let expected: String = (1..=20_000).map(|number| format!("{number}\n")).collect();
+        let lines: Vec<_> = (1..=20_000).map(|number: u32| number.to_string()).collect();
+        let expected = lines.join("\n") + "\n";
         let (full, empty) = if is_stderr { (&all.stderr, &all.stdout) } else { (&all.stdout, &all.stderr) };
         ensure!(full == expected.as_bytes(), "other output: {} bytes", full.len());
         ensure!(empty.is_empty(), "output on the other channel");
@@ -333,7 +336,7 @@ impl Run<'_> {
             let cause = &status["details"]["causes"][0];
             let is_so = match code {
                 0 => status["status"] == "Success",
-                _ => cause["reason"] == "ExitCode" && cause["message"] == code.to_string(),
+                _ => cause["reason"] == "ExitCode" && cause["message"].as_str() == Some(&code.to_string()),
             };
             ensure!(is_so, "not exit code {code}: {status}");
         } else if code == 0 {

@@ -69,8 +69,11 @@ const WAYS: [Way; 4] = [
     Way { name: "SPDY passed on", kubectl: Kubectl::old, stopped: LONG, ..TRANSLATED },
 ];
 
+/// Something that stands still in a session of a rig.
+type Stall = fn(&Way, &Rig);
+
 /// Everything that stands still, on every way.
-const STALLS: [(&str, fn(&Way, &Rig)); 4] = [
+const STALLS: [(&str, Stall); 4] = [
     ("a process that does not read", a_process_that_does_not_read),
     ("a kubectl that is stopped", a_kubectl_that_is_stopped),
     ("a pager that waits", a_pager_that_waits),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use strait::Limits;
-use strait::bridge::{ExecBridge, Outcome};
+use strait::bridge::{Carried, ExecBridge, Outcome};
 use strait::http::Request;
 use strait::k8s::{Server, StreamSet, Verb};
 use strait::leg::{Leg, SpdyLeg, WebSocketLeg};
@@ -428,6 +428,9 @@ impl Gateway {
             from_upstream: passed.from_upstream,
             to_upstream: passed.from_client,
             duration: started.elapsed(),
+            carried: Carried::default(),
+            client_round_trip: None,
+            upstream_round_trip: None,
         };
         Some(Ended { legs: PASSED_ON, summary })
     }

@@ -13,7 +13,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
-use strait::bridge::Outcome;
+use strait::bridge::{Carried, Outcome};
 use strait::k8s::Verb;
 
 use crate::answer;
@@ -45,6 +45,8 @@ struct Inner {
     sessions_ended: ByWords<1>,
     session_duration: Histogram,
     bytes: ByWords<2>,
+    payload: ByWords<1>,
+    round_trip: Family<[(&'static str, &'static str); 1], Histogram>,
     upstream_connect: Histogram,
     upstream_refused: Counter,
     limits_hit: ByWords<1>,
@@ -87,6 +89,8 @@ impl Metrics {
             // 10 ms to 12 hours.
             session_duration: Histogram::new(exponential_buckets(0.01, 4.0, 12)),
             bytes: ByWords::default(),
+            payload: ByWords::default(),
+            round_trip: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 14))),
             // 1 ms to 33 s.
             upstream_connect: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
             upstream_refused: Counter::default(),
@@ -175,6 +179,17 @@ impl Metrics {
         ] {
             self.0.bytes.get_or_create(&[("leg", leg), ("direction", direction)]).inc_by(bytes);
         }
+        let Carried { stdin, stdout, stderr } = summary.carried;
+        for (stream, bytes) in [("stdin", stdin), ("stdout", stdout), ("stderr", stderr)] {
+            self.0.payload.get_or_create(&[("stream", stream)]).inc_by(bytes);
+        }
+        for (leg, round_trip) in
+            [("client", summary.client_round_trip), ("upstream", summary.upstream_round_trip)]
+        {
+            if let Some(round_trip) = round_trip {
+                self.0.round_trip.get_or_create(&[("leg", leg)]).observe(round_trip.as_secs_f64());
+            }
+        }
         self.session_ended(reason(summary.outcome), summary.duration);
     }
 
@@ -230,6 +245,16 @@ impl Inner {
             "strait_bytes",
             "Bytes of sessions with their framing, counted at the end of each",
             self.bytes.clone(),
+        );
+        registry.register(
+            "strait_payload_bytes",
+            "Payload of translated sessions, counted at the end of each",
+            self.payload.clone(),
+        );
+        registry.register(
+            "strait_ping_round_trip_seconds",
+            "The last answered heartbeat of each translated session, in whole milliseconds",
+            self.round_trip.clone(),
         );
         registry.register(
             "strait_upstream_connect_seconds",

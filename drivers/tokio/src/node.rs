@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 use strait::Limits;
 use strait::http::{Body, Request};
-use strait::k8s::{StreamSet, Subprotocol, Target, Verb};
+use strait::k8s::{Subprotocol, Target, Verb};
 use strait::leg::WebSocketLeg;
 use strait::spdy::LentBlocks;
 use tokio::io::AsyncWriteExt;
@@ -217,8 +217,7 @@ impl Node {
                 format!("container {} is not valid for pod {}", target.container.unwrap_or(""), pod.name);
             return Err(to_bytes(&Answer::bad_request(&message)));
         }
-        let streams = target.streams().map_err(|error| answer::text(error.status(), &error.to_string()))?;
-        let aim = self.aim(&target, streams)?;
+        let aim = self.aim(&target)?;
         let is_websocket = handshake::is_websocket(request);
         let Agreed { answer, protocol } = if is_websocket {
             handshake::websocket(request, &self.websocket)?
@@ -228,24 +227,27 @@ impl Node {
         Ok(Accepted { answer, verb: target.verb, aim, protocol, is_websocket })
     }
 
-    /// What a session of these streams is for.
-    fn aim(&self, target: &Target<'_>, streams: StreamSet) -> Result<Aim, Vec<u8>> {
-        let argv =
-            || target.command().map(|argument| OsString::from_vec(argument.bytes().collect())).collect();
-        match (target.verb, &self.main) {
-            (Verb::Exec, _) => Ok(Aim::Exec(Command {
-                argv: argv(),
-                tty: streams.tty,
-                stdin: streams.stdin,
-                stdout: streams.stdout,
-                stderr: streams.stderr,
-            })),
-            (Verb::Attach, Some(main)) => Ok(Aim::Attach(Arc::clone(main), streams)),
-            (Verb::Attach, None) => {
-                Err(to_bytes(&Answer::bad_request("this pod has no main process to attach to")))
-            }
-            (Verb::PortForward, _) => Err(answer::text(501, "this node does not forward ports")),
+    /// What a session is for.
+    fn aim(&self, target: &Target<'_>) -> Result<Aim, Vec<u8>> {
+        if target.verb == Verb::PortForward {
+            return Err(answer::text(501, "this node does not forward ports"));
         }
+        let streams = target.streams().map_err(|error| answer::text(error.status(), &error.to_string()))?;
+        if target.verb == Verb::Attach {
+            let main = self
+                .main
+                .as_ref()
+                .ok_or_else(|| to_bytes(&Answer::bad_request("this pod has no main process to attach to")))?;
+            return Ok(Aim::Attach(Arc::clone(main), streams));
+        }
+        let argv = target.command().map(|argument| OsString::from_vec(argument.bytes().collect()));
+        Ok(Aim::Exec(Command {
+            argv: argv.collect(),
+            tty: streams.tty,
+            stdin: streams.stdin,
+            stdout: streams.stdout,
+            stderr: streams.stderr,
+        }))
     }
 
     fn plain(&self, request: &Request<'_>) -> Vec<u8> {

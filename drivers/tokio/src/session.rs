@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use strait::Instant;
-use strait::bridge::{ExecBridge, Flow, Lane, Outcome, Side};
+use strait::bridge::{Carried, ExecBridge, Flow, Lane, Outcome, Side};
 use strait::leg::Leg;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
@@ -46,6 +46,12 @@ pub struct Summary {
     pub to_upstream: u64,
     /// From the client's upgrade to the end.
     pub duration: Duration,
+    /// Payload that was passed on, if it was looked at.
+    pub carried: Carried,
+    /// How long the client took to answer the last heartbeat that it answered, in whole milliseconds.
+    pub client_round_trip: Option<Duration>,
+    /// How long upstream took.
+    pub upstream_round_trip: Option<Duration>,
 }
 
 /// Runs one exec or attach session: two sockets, two lanes, and the bridge between them, in one task.
@@ -133,6 +139,9 @@ where
             from_upstream,
             to_upstream,
             duration: self.started.elapsed(),
+            carried: self.bridge.carried(),
+            client_round_trip: self.bridge.round_trip(Side::Client),
+            upstream_round_trip: self.bridge.round_trip(Side::Upstream),
         }
     }
 

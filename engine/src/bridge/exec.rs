@@ -4,7 +4,7 @@ mod translate;
 
 use core::time::Duration;
 
-pub use self::outcome::{Flow, Outcome};
+pub use self::outcome::{Carried, Flow, Outcome};
 
 use self::liveness::{Due, Liveness};
 use super::status::{HeldStatus, UpstreamEnd};
@@ -51,6 +51,7 @@ pub struct ExecBridge<C, U, const STATUS: usize = 4096> {
     client_side: SideState,
     upstream_side: SideState,
     outcome: Option<Outcome>,
+    carried: Carried,
     /// The client was written all that there was.
     is_delivered: bool,
     ready_channel: Channel,
@@ -108,6 +109,7 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
             client_side: SideState::default(),
             upstream_side: SideState::GONE,
             outcome: None,
+            carried: Carried::default(),
             is_delivered: false,
             ready_channel: streams.ready_channel(),
             liveness: Liveness::new(limits),
@@ -264,6 +266,16 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
     /// True if both connections are done with and may be dropped.
     pub fn is_finished(&self) -> bool {
         matches!(self.phase, Phase::Closing { .. }) && self.client_side.ended && self.upstream_side.ended
+    }
+
+    /// Payload that was passed on so far.
+    pub const fn carried(&self) -> Carried {
+        self.carried
+    }
+
+    /// How long the peer of `side` took to answer the last heartbeat that it answered, in whole milliseconds.
+    pub fn round_trip(&self, side: Side) -> Option<Duration> {
+        self.liveness.round_trip(side)
     }
 
     /// How the session ended, once it has.

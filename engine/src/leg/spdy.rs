@@ -259,7 +259,7 @@ impl<B: HeaderBlocks> Leg for SpdyLeg<B> {
                 let _ = self.outbox.push(&frame::ping(id));
                 None
             }
-            spdy::Event::PingReply { .. } => None,
+            spdy::Event::PingReply { .. } => Some(Event::Pong),
             spdy::Event::GoAway { status, .. } => {
                 self.streams.going_away();
                 Some(Event::End { clean: status == GoawayStatus::OK })

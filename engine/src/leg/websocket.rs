@@ -260,7 +260,8 @@ impl<M: Masking> Leg for WebSocketLeg<M> {
         let input = input.get_mut(..readable).unwrap_or_default();
         let Step { consumed, event } = self.receiver.receive(input)?;
         let event = match event {
-            None | Some(ws::Event::Pong { .. }) => None,
+            None => None,
+            Some(ws::Event::Pong { .. }) => Some(Event::Pong),
             Some(ws::Event::Data { range, first, last, .. }) => self.data(input, range, first, last)?,
             Some(ws::Event::Ping { range }) => {
                 let key = self.keys.draw();

@@ -32,6 +32,9 @@ struct Peer {
     busy: bool,
     /// What it sent waits to be passed on, so that nothing more is read from it: it is not silent, but unheard.
     held: bool,
+    /// When it was sent the heartbeat that it has not answered.
+    asked: Option<Instant>,
+    round_trip: Option<Duration>,
 }
 
 /// What has to be done now.
@@ -53,7 +56,7 @@ impl Liveness {
 
     /// Both connections stand.
     pub(super) fn start(&mut self, now: Instant) {
-        let peer = Peer { heard: now, busy: false, held: false };
+        let peer = Peer { heard: now, busy: false, held: false, asked: None, round_trip: None };
         let next_ping = now.after(self.ping_interval);
         self.running = Some(Running { next_ping, active: now, client: peer, upstream: peer });
     }
@@ -66,6 +69,21 @@ impl Liveness {
             peer.heard = now;
             peer.busy = false;
         }
+    }
+
+    /// `side` answered a heartbeat.
+    pub(super) fn answered(&mut self, side: Side, now: Instant) {
+        if let Some(running) = &mut self.running {
+            let peer = running.peer_mut(side);
+            if let Some(asked) = peer.asked.take() {
+                peer.round_trip = Some(now.since(asked));
+            }
+        }
+    }
+
+    /// How long the last answer of `side` took.
+    pub(super) fn round_trip(&self, side: Side) -> Option<Duration> {
+        self.running.as_ref()?.peer(side).round_trip
     }
 
     /// Whether `side` is read from. Its silence counts from when it is.
@@ -126,6 +144,8 @@ impl Liveness {
             return Due::Nothing;
         }
         running.next_ping = now.after(self.ping_interval);
+        running.client.asked = Some(now);
+        running.upstream.asked = Some(now);
         self.running = Some(running);
         Due::Ping
     }
@@ -217,6 +237,18 @@ mod tests {
         liveness.heard(Side::Client, at(119));
         liveness.heard(Side::Upstream, at(119));
         assert_eq!((liveness.due(at(119)), liveness.due(at(120))), (Due::Ping, Due::Idle));
+    }
+
+    #[test]
+    fn the_round_trip_is_from_a_ping_to_its_first_answer() {
+        let mut liveness = started();
+        liveness.answered(Side::Client, at(14));
+        assert_eq!(liveness.round_trip(Side::Client), None, "nothing was asked");
+        assert_eq!(liveness.due(at(15)), Due::Ping);
+        liveness.answered(Side::Client, at(18));
+        liveness.answered(Side::Client, at(19));
+        assert_eq!(liveness.round_trip(Side::Client), Some(Duration::from_secs(3)));
+        assert_eq!(liveness.round_trip(Side::Upstream), None);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 use core::fmt;
 
+use crate::k8s::Channel;
 use crate::leg::LegError;
 
 /// What [`ExecBridge::translate`](super::ExecBridge::translate) waits for.
@@ -58,5 +59,28 @@ impl fmt::Display for Outcome {
             Self::Idle => f.write_str("idle for too long"),
             Self::Shutdown => f.write_str("shut down"),
         }
+    }
+}
+
+/// Payload bytes of a session that were passed on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// From the client to the command.
+    pub stdin: u64,
+    /// From the command to the client.
+    pub stdout: u64,
+    /// From the command to the client, apart from stdout.
+    pub stderr: u64,
+}
+
+impl Carried {
+    #[inline]
+    pub(super) fn add(&mut self, channel: Channel, bytes: usize) {
+        let count = match channel {
+            Channel::STDIN => &mut self.stdin,
+            Channel::STDOUT => &mut self.stdout,
+            _ => &mut self.stderr,
+        };
+        *count = count.wrapping_add(bytes as u64);
     }
 }

@@ -48,6 +48,7 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
                     if self.inputs.contains(Channel::STDIN) && upstream.can_send(Channel::STDIN) =>
                 {
                     self.liveness.active(now);
+                    self.carried.add(Channel::STDIN, range.len());
                     lane.data(upstream, Channel::STDIN, at + range.start..at + range.end);
                 }
                 (Some(Event::HalfClosed(channel) | Event::Reset(channel, _)), _)
@@ -61,6 +62,7 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
                     upstream.resize(size);
                 }
                 (Some(Event::Opened(_)), _) => self.opened(),
+                (Some(Event::Pong), _) => self.liveness.answered(Side::Client, now),
                 (Some(Event::End { .. }), upstream) => {
                     if let Some(upstream) = upstream {
                         lane.close_frame(upstream);
@@ -184,9 +186,11 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
                 }
                 Some(Event::Data { channel, range }) if self.outputs.contains(channel) => {
                     self.liveness.active(now);
+                    self.carried.add(channel, range.len());
                     lane.data(&mut self.client, channel, at + range.start..at + range.end);
                 }
                 Some(Event::Accepted(_)) => self.opened(),
+                Some(Event::Pong) => self.liveness.answered(Side::Upstream, now),
                 Some(Event::HalfClosed(channel) | Event::Reset(channel, _)) => {
                     self.outputs.remove(channel);
                     self.opened();

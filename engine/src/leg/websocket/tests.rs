@@ -85,12 +85,12 @@ fn receiving_goes_on_when_pongs_are_written() {
 }
 
 #[test]
-fn pongs_of_the_peer_and_messages_of_before_v5_mean_nothing() {
+fn pongs_are_told_and_close_messages_mean_nothing_before_v5() {
     let mut v4 = WebSocketLeg::server(Subprotocol::V4, &Limits::HOST);
     let frames = [sent(Opcode::Pong, true, b"x"), sent(Opcode::Binary, true, &[255, 0])].concat();
-    assert_eq!(events(&mut v4, &frames).unwrap(), []);
+    assert_eq!(events(&mut v4, &frames).unwrap(), [(Event::Pong, vec![])]);
     let closed = events(&mut leg(), &frames).unwrap();
-    assert_eq!(closed, [(Event::HalfClosed(Channel::STDIN), vec![])]);
+    assert_eq!(closed, [(Event::Pong, vec![]), (Event::HalfClosed(Channel::STDIN), vec![])]);
 }
 
 #[test]
