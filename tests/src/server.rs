@@ -107,6 +107,11 @@ impl Server {
         });
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.running.as_ref().expect("it was not waited for").signal(signal);
+    }
+
     /// Sends it a signal and waits for its end.
     #[track_caller]
     pub fn end_by(mut self, signal: Signal) -> Finished {
@@ -128,6 +133,8 @@ impl Drop for Server {
     fn drop(&mut self) {
         let Some(mut running) = self.running.take() else { return };
         if is_alive(self.pid) {
+            // A test may have stopped it.
+            running.signal(Signal::CONT);
             running.signal(Signal::TERM);
             running.ends_within(ORDERLY_END);
             running.kill();

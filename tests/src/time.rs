@@ -4,6 +4,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const POLL: Duration = Duration::from_millis(10);
+/// Of tests that run many at a time.
+const SLOW_POLL: Duration = Duration::from_millis(50);
 
 /// Waits until `probe` succeeds; panics with its last error when `limit` is over.
 #[track_caller]
@@ -29,7 +31,7 @@ pub async fn eventually_async<T, E: Display>(
             Ok(value) => return Ok(value),
             Err(error) => anyhow::ensure!(started.elapsed() < limit, "not within {limit:?}: {error}"),
         }
-        tokio::time::sleep(POLL).await;
+        tokio::time::sleep(SLOW_POLL).await;
     }
 }
 
