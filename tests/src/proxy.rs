@@ -27,7 +27,7 @@ pub struct Proxy {
 pub enum Mode {
     /// It passes them on.
     Pass,
-    /// It takes them and drops them, and tells nobody of an end: a network that is gone while the routers' queues are not.
+    /// It takes them and drops them, and tells nobody of an end before it passes bytes on again.
     Swallow,
     /// It does not take them, and tells nobody of an end: the windows of TCP fill up.
     Stall,
@@ -139,9 +139,15 @@ async fn pass_on(
         match count {
             Ok(count @ 1..) if is_passed => to.write_all(&buffer[..count]).await?,
             Ok(1..) => {}
-            Ok(0) if is_passed => return Ok(to.shutdown().await?),
-            Err(error) if is_passed => bail!(error),
-            Ok(0) | Err(_) => std::future::pending().await,
+            // An end is not lost: it comes late.
+            Ok(0) => {
+                modes.wait_for(|mode| *mode == Mode::Pass).await?;
+                return Ok(to.shutdown().await?);
+            }
+            Err(error) => {
+                modes.wait_for(|mode| *mode == Mode::Pass).await?;
+                bail!(error);
+            }
         }
     }
 }

@@ -267,6 +267,14 @@ impl Session {
         }
     }
 
+    /// Lives on for `time`, in which nothing comes but heartbeats.
+    pub async fn stays_silent(&mut self, time: Duration) -> Result<()> {
+        match timeout(time, self.next()).await {
+            Ok(said) => bail!("not silent: {:?}", said?),
+            Err(_) => Ok(()),
+        }
+    }
+
     /// Reads to the end of the first line of stdout.
     pub async fn line(&mut self) -> Result<String> {
         let mut line = Vec::new();

@@ -20,8 +20,8 @@ use Phase::{Dialing, Ending, Running};
 const SOON: Duration = Duration::from_secs(5);
 /// What silence may take: the time-out that the servers are given, the handshake's or the peer's, and some for a busy machine.
 const SILENT: Duration = Duration::from_secs(5 + 10);
-/// Where a connection waits for the last bytes of a peer: a minute without progress.
-const LINGERING: Duration = Duration::from_secs(60 + 15);
+/// In which all peers have answered one.
+const HEARTBEATS: Duration = Duration::from_secs(3);
 /// More than what a client reads that does not read, less than the buffers on the way.
 const BIG: usize = 1_000_000;
 
@@ -157,7 +157,8 @@ impl Bench {
             Running => {
                 let mut session = self.open(&Exec::script("echo x; exec sleep 1000")).await?;
                 ensure!(session.line().await? == "x");
-                // The client answers heartbeats, unless it is the one that is stopped.
+                // Who has data to deal with may be busy with it for any time; who has answered a heartbeat is not.
+                session.stays_silent(HEARTBEATS).await?;
                 self.running(session, fault).await
             }
             Ending => {
@@ -193,9 +194,11 @@ impl Bench {
         match fault {
             Killed(Part::Client) => {
                 session.abort();
-                self.gateway_returns(SOON).await?;
+                // A client that is not answered yet is not looked at before upstream has answered, or has not in time.
+                let limit = if self.way == Way::Translated { SOON } else { SILENT };
+                self.gateway_returns(limit).await?;
                 self.node.signal(Signal::CONT);
-                return self.node_returns(SOON).await;
+                self.node_returns(SOON).await
             }
             Killed(Part::Gateway) => {
                 self.gateway.kill();
@@ -211,8 +214,8 @@ impl Bench {
             _ => {
                 failed(SILENT, session).await?;
                 self.gateway_returns(SOON).await?;
-                self.node.signal(Signal::CONT);
-                self.node_returns(SILENT).await
+                self.heal();
+                self.node_returns(SOON).await
             }
         }
     }
@@ -234,11 +237,7 @@ impl Bench {
                 self.gateway_returns(SOON).await
             }
             // It reads nothing and says nothing; what it is sent waits in its system's buffers.
-            Stopped(Part::Client) => {
-                let both = self.both_return(SILENT).await;
-                drop(session);
-                both
-            }
+            Stopped(Part::Client) => self.without_client(session).await,
             Stopped(Part::Gateway) => {
                 self.gateway.signal(Signal::STOP);
                 self.node_returns(SILENT).await?;
@@ -249,21 +248,33 @@ impl Bench {
             Stopped(Part::Node) => {
                 self.node.signal(Signal::STOP);
                 self.without_upstream(session).await?;
-                self.node.signal(Signal::CONT);
-                self.node_returns(SILENT).await
+                self.heal();
+                self.both_return(SOON).await
             }
             Cut(Part::Node, mode) => {
                 self.back.set(mode);
                 self.without_upstream(session).await?;
-                self.node_returns(SILENT).await
+                self.node_returns(SILENT).await?;
+                self.heal();
+                self.gateway_returns(SOON).await
             }
             Cut(_, mode) => {
                 self.front.set(mode);
-                let both = self.both_return(SILENT).await;
-                drop(session);
-                both
+                self.without_client(session).await
             }
         }
+    }
+
+    /// A silent client's process is ended. A gateway that passes bytes on waits for the client's end then, which it has not
+    /// seen, for a minute; here it sees it.
+    async fn without_client(&self, session: Session) -> Result<()> {
+        self.node_returns(SILENT).await?;
+        if self.way.is_translated() {
+            self.gateway_returns(SILENT).await?;
+        }
+        drop(session);
+        self.heal();
+        self.gateway_returns(SOON).await
     }
 
     /// A silent upstream is an error for the client. A gateway that passes bytes on does not know what silence is; the client
@@ -274,7 +285,14 @@ impl Bench {
             return self.gateway_returns(SILENT).await;
         }
         drop(session);
-        self.gateway_returns(LINGERING).await
+        Ok(())
+    }
+
+    /// The network works again, and who was stopped goes on.
+    fn heal(&self) {
+        self.front.set(Mode::Pass);
+        self.back.set(Mode::Pass);
+        self.node.signal(Signal::CONT);
     }
 
     async fn ending(mut self, session: Session, fault: Fault) -> Result<()> {

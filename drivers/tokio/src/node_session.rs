@@ -85,6 +85,11 @@ pub(crate) struct NodeSession<T, L> {
     timer: Pin<Box<Sleep>>,
     heartbeat: Pin<Box<Sleep>>,
     ping_interval: Duration,
+    peer_timeout: Duration,
+    /// When the client sent something last, or was not asked to.
+    heard: Instant,
+    /// Data was written to the client since: it may be busy with it, and deaf behind it.
+    busy: bool,
     creation: Duration,
     close: Duration,
     stop: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -172,6 +177,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin, L: ServerLeg> NodeSession<T, L> {
             timer: Box::pin(tokio::time::sleep(limits.stream_creation)),
             heartbeat: Box::pin(tokio::time::sleep(limits.ping_interval)),
             ping_interval: limits.ping_interval,
+            peer_timeout: limits.peer_timeout,
+            heard: Instant::now(),
+            busy: false,
             creation: limits.stream_creation,
             close: limits.close,
             stop: Box::pin(stop.cancelled_owned()),
@@ -245,6 +253,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin, L: ServerLeg> NodeSession<T, L> {
         let pending = self.leg.pending().len();
         let control = self.turn.written(pending, &mut self.output, count);
         self.leg.sent(control);
+        self.busy |= control < count;
         self.alive();
     }
 
@@ -417,6 +426,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin, L: ServerLeg> NodeSession<T, L> {
             Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
                 let count = buffer.filled().len();
                 self.input.received(count);
+                (self.heard, self.busy) = (Instant::now(), false);
                 self.alive();
             }
             Poll::Ready(result) => self.peer_gone(result.err()),
@@ -425,7 +435,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin, L: ServerLeg> NodeSession<T, L> {
     }
 
     /// Says something from time to time. A client that has gone is seen so even if nothing is read from it, because
-    /// the process takes no input.
+    /// the process takes no input; one that answers nothing for too long is taken for gone.
     fn poll_heartbeat(&mut self, cx: &mut Context<'_>) -> bool {
         if self.ping_interval.is_zero() || self.phase != Phase::Running {
             return false;
@@ -433,7 +443,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin, L: ServerLeg> NodeSession<T, L> {
         if self.heartbeat.as_mut().poll(cx).is_pending() {
             return false;
         }
-        self.heartbeat.as_mut().reset(Instant::now() + self.ping_interval);
+        let now = Instant::now();
+        self.heartbeat.as_mut().reset(now + self.ping_interval);
+        let is_read = self.backlog.len() < BACKLOG;
+        if self.busy || !is_read || self.has_output() || self.peer_timeout.is_zero() {
+            self.heard = now;
+        }
+        if now.duration_since(self.heard) > self.peer_timeout {
+            self.peer_gone(Some(io::ErrorKind::TimedOut.into()));
+        }
         self.leg.ping();
         true
     }
