@@ -80,8 +80,11 @@ const STALLS: [(&str, Stall); 4] = [
     ("silence", silence),
 ];
 
+/// Something that stands still in a session of a client that is no kubectl.
+type RawStall = fn(SocketAddr, Dialect) -> Result<()>;
+
 /// The same for clients of no kubectl, which bear anything.
-const RAW_STALLS: [(&str, fn(SocketAddr, Dialect) -> Result<()>); 2] = [
+const RAW_STALLS: [(&str, RawStall); 2] = [
     ("input that is not read", input_that_is_not_read),
     ("a client that does not read", a_client_that_does_not_read),
 ];
@@ -162,7 +165,7 @@ async fn input_that_is_not_read(gateway: SocketAddr, client: Dialect) -> Result<
     let script = format!("echo ready; sleep {}; echo alive; exit 3", LONG.as_secs());
     let mut session = Exec::script(&script).with_stdin().open(gateway, client).await?;
     ensure!(session.line().await? == "ready");
-    let (started, zeros) = (Instant::now(), [0; 32 * 1024]);
+    let (started, zeros) = (Instant::now(), vec![0; 32 * 1024]);
     // Up to where the way is full: what is not sent then waits, as it does in a client that blocks.
     while started.elapsed() < LONG / 2 && session.try_send(&zeros, LONG / 3).await? {}
     ensure!(started.elapsed() > LONG / 3, "it was not full");
