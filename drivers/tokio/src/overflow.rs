@@ -8,11 +8,12 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 
 /// How often something is taken from a client whose input nobody wants at the moment.
-const INTERVAL: Duration = Duration::from_secs(20);
+const INTERVAL: Duration = Duration::from_secs(40);
 
-/// How much is taken then. Linux opens a closed window only when a sixteenth of the receive buffer is free, which
-/// may be 6 MiB.
-const PORTION: usize = 512 * 1024;
+/// How much is taken then. It has to set the client's write free: Linux opens a closed window only when a sixteenth of the
+/// receive buffer is free, and lets a process write again only when a third of its send buffer is, which
+/// may be 6 MiB and 4 MiB.
+const PORTION: usize = 2 * 1024 * 1024;
 
 /// Most that is held for one session; after that, its client has to wait after all.
 const LIMIT: usize = 16 * 1024 * 1024;
@@ -21,7 +22,7 @@ const LIMIT: usize = 16 * 1024 * 1024;
 ///
 /// A Go client gives up a session when one of its messages cannot be written for 60 s
 /// (`websocket-channels.md` section 7), although a process that does not read its input is nothing unusual.
-/// So a stalled client is allowed a little from time to time: enough for some ten minutes.
+/// So a stalled client is allowed a little from time to time: enough for some five minutes.
 #[derive(Debug, Default)]
 pub(crate) struct Overflow {
     bytes: VecDeque<u8>,
