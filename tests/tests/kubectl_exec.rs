@@ -136,7 +136,9 @@ fn three_hundred_megabytes_of_output_arrive_at_a_slow_reader() {
     assert_exit(&rig, &finished, 0);
     assert_eq!(copied, BIG as u64);
     assert_eq!(sum.finish(), checksum_of(numbers));
-    assert!(finished.time >= Duration::from_secs(BIG as u64 / u64::from(RATE)), "{:?}", finished.time);
+    // The two clocks do not begin at the same moment.
+    let paced = Duration::from_secs(BIG as u64 / u64::from(RATE)).mul_f64(0.95);
+    assert!(finished.time >= paced, "{:?}", finished.time);
 }
 
 #[test]
