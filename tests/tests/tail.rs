@@ -150,6 +150,7 @@ fn kubectl_reads_slowly(kubectl: &Kubectl) -> Result<()> {
 
 /// The reader was slow, or all of this says nothing.
 fn assert_slow(time: Duration) -> Result<()> {
-    ensure!(time >= Duration::from_secs(u64::from(BIG / RATE)), "read in {time:?}");
+    // The clocks do not begin at the same moment.
+    ensure!(time >= Duration::from_secs(u64::from(BIG / RATE)).mul_f64(0.95), "read in {time:?}");
     Ok(())
 }
