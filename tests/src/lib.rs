@@ -40,4 +40,4 @@ pub use running::{Finished, Running};
 pub use server::{Server, Shores};
 pub use session::{Dialect, End, Exec, Opening, Refusal, Said, Session, Transcript};
 pub use terminal::Terminal;
-pub use time::{copy_paced, eventually, eventually_async};
+pub use time::{copy_paced, eventually, eventually_async, long_tests_are_wanted};

@@ -50,3 +50,14 @@ pub fn copy_paced(from: &mut impl Read, to: &mut impl Write, rate: u32) -> io::R
         thread::sleep(due.saturating_sub(started.elapsed()));
     }
 }
+
+/// True if the tests that take minutes, or most of a machine, are wanted: `STRAIT_LONG=1`. Otherwise it says loudly that
+/// the one that asks is not run.
+pub fn long_tests_are_wanted(test: &str) -> bool {
+    let wanted = std::env::var_os("STRAIT_LONG").is_some_and(|value| value == "1");
+    if !wanted {
+        // Not `eprintln`: the test harness would swallow it.
+        let _ = writeln!(io::stderr(), "NOT RUN: {test} takes a machine of its own: set STRAIT_LONG=1");
+    }
+    wanted
+}

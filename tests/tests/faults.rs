@@ -10,7 +10,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 use strait::k8s::Subprotocol;
-use strait_tests::{Counters, Dialect, End, Exec, Mode, Proxy, Server, Session, eventually_async};
+use strait_tests::{
+    Counters, Dialect, End, Exec, Mode, Proxy, Server, Session, eventually_async, long_tests_are_wanted,
+};
 use tokio::task::JoinSet;
 
 use Fault::{Cut, Killed, Stopped};
@@ -98,6 +100,9 @@ struct Bench {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn whoever_is_lost_leaves_nothing_behind() {
+    if !long_tests_are_wanted("whoever_is_lost_leaves_nothing_behind") {
+        return;
+    }
     let mut runs = JoinSet::new();
     for way in WAYS {
         for (phase, fault) in FAULTS {

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 use strait::k8s::Subprotocol;
-use strait_tests::{Dialect, End, Exec, Server, Session, Shores, Transcript, eventually_async};
+use strait_tests::{
+    Dialect, End, Exec, Server, Session, Shores, Transcript, eventually_async, long_tests_are_wanted,
+};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -21,12 +23,18 @@ const GROWTH_KIB: u64 = 10 * 1024;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_translated_sessions_leave_nothing_behind() {
+    if !long_tests_are_wanted("a_thousand_translated_sessions_leave_nothing_behind") {
+        return;
+    }
     let shores = Shores::behind_gateway(Server::node_with(&["--websocket-protocols", ""]), &[]);
     leave_nothing_behind(&shores, NEW).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_sessions_translated_back_leave_nothing_behind() {
+    if !long_tests_are_wanted("a_thousand_sessions_translated_back_leave_nothing_behind") {
+        return;
+    }
     let node = Server::node_with(&["--spdy-protocols", ""]);
     let shores = Shores::behind_gateway(node, &["--upstream-protocol", "websocket"]);
     leave_nothing_behind(&shores, OLD).await;
@@ -34,6 +42,9 @@ async fn a_thousand_sessions_translated_back_leave_nothing_behind() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_sessions_passed_on_leave_nothing_behind() {
+    if !long_tests_are_wanted("a_thousand_sessions_passed_on_leave_nothing_behind") {
+        return;
+    }
     let shores = Shores::behind_gateway(Server::node_with(&["--websocket-protocols", ""]), &[]);
     leave_nothing_behind(&shores, OLD).await;
 }
@@ -81,6 +92,11 @@ async fn a_thousand_sessions_at_a_time_end_as_they_should_when_the_gateway_is_to
     const SESSIONS: usize = 1000;
     /// At a time while they begin: a process's start is work for the machine.
     const BEGINNING: usize = 50;
+    if !long_tests_are_wanted(
+        "a_thousand_sessions_at_a_time_end_as_they_should_when_the_gateway_is_told_to_stop",
+    ) {
+        return;
+    }
     let node = Server::node();
     let own = node.counters().children;
     let gateway = Server::spawn(&[
