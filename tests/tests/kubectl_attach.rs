@@ -76,7 +76,7 @@ fn output_arrives_without_input_too() {
     let stdout = BufReader::new(kubectl.stdout.take().expect("standard output is a pipe"));
     let lines: Vec<_> = stdout.lines().map_while(Result::ok).take(3).collect();
     assert_eq!(lines, ["out"; 3]);
-    assert!(kubectl.stderr().contains("err\n"), "{}", kubectl.stderr());
+    eventually(SOON, || if kubectl.stderr().contains("err\n") { Ok(()) } else { Err(kubectl.stderr()) });
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn a_terminal_prompts_resizes_and_is_left_without_harm() {
     terminal.reads("prompt> ");
     terminal.types("left=be''hind; echo no''ted\r");
     terminal.reads("\r\nnoted\r\n");
-    // The window is closed.
+    // As if the window were closed: kubectl is killed.
     drop(terminal);
     let mut terminal = Terminal::start(&rig.kubectl, &["attach", "-it", "demo"], (25, 80));
     terminal.reads("try pressing enter.");
