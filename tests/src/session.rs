@@ -46,6 +46,8 @@ pub enum Opening {
     OneByOne,
     /// The same, and the frames come in small pieces.
     InPieces,
+    /// The same as [`OneByOne`](Self::OneByOne), with a line of input as soon as there is a stream for it.
+    WithInput,
 }
 
 /// A client without a kubectl: an upgraded connection that says what comes.

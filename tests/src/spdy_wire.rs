@@ -53,10 +53,14 @@ impl SpdyWire {
         wire.leg.sent(frames.len());
         match opening {
             Opening::AtOnce => wire.io.write_all(&frames).await?,
-            Opening::OneByOne => {
+            Opening::OneByOne | Opening::WithInput => {
+                let mut input = if opening == Opening::WithInput { "early\n" } else { "" };
                 for frame in split(&frames) {
                     wire.io.write_all(frame).await?;
                     wire.accepted().await?;
+                    if !input.is_empty() && wire.leg.can_send(Channel::STDIN) {
+                        wire.send(Channel::STDIN, std::mem::take(&mut input).as_bytes(), false).await?;
+                    }
                     // On a long way the command may have ended meanwhile.
                     tokio::time::sleep(4 * PAUSE).await;
                 }

@@ -164,28 +164,39 @@ impl Cell {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_client_in_front_of_spdy() {
-    run_all(Upstream::Spdy).await;
+    run(Upstream::Spdy, &SCENARIOS).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_client_in_front_of_websocket() {
-    run_all(Upstream::WebSocketV5).await;
+    run(Upstream::WebSocketV5, &SCENARIOS).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_client_in_front_of_an_older_websocket() {
-    run_all(Upstream::WebSocketV4).await;
+    run(Upstream::WebSocketV4, &SCENARIOS).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a known defect: input in front of the last streams is waited with until all streams are open, so they never are"]
+async fn input_may_come_before_all_streams_are_open() {
+    run(Upstream::WebSocketV5, &[Short(Opening::WithInput)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn input_that_is_passed_on_may_come_before_all_streams_are_open() {
+    run(Upstream::Spdy, &[Short(Opening::WithInput)]).await;
 }
 
 /// Runs all cells of an upstream, and fails with all that fail.
-async fn run_all(upstream: Upstream) {
+async fn run(upstream: Upstream, scenarios: &[Scenario]) {
     let node = Server::node_with(upstream.node());
     let wire = Arc::new(Proxy::start(node.address()).await);
     let gateway = Server::gateway(&wire.url(), upstream.gateway());
     let (address, places) = (gateway.address(), Arc::new(Semaphore::new(AT_A_TIME)));
     let (mut cells, mut said) = (JoinSet::new(), Vec::new());
     for client in CLIENTS {
-        for scenario in SCENARIOS {
+        for &scenario in scenarios {
             let cell = Cell { client, upstream, scenario };
             if let Some(reason) = cell.cannot_say() {
                 said.push(format!("{client:?} {scenario:?}: {reason}"));

@@ -226,6 +226,13 @@ impl Gateway {
         }
     }
 
+    /// Upstream may be another one by now, or an older or newer version: what was found about it is found again.
+    fn doubt(&self, error: &DialError) {
+        if error.is_about_the_protocol() {
+            self.found.store(UNKNOWN, Ordering::Relaxed);
+        }
+    }
+
     /// A gateway that lends its own certificate lends it to no page whose name was pointed at this host's
     /// address: requests of such a page come with that name and, where they only read, without an `Origin`.
     fn check_host(&self, request: &Request<'_>) -> Result<(), Vec<u8>> {
@@ -298,7 +305,10 @@ impl Gateway {
                     let leg = SpdyLeg::client(streams, protocol, &limits);
                     Ok(Connected { io, leg, behind: head.behind().to_vec() })
                 }
-                Err(error) => Err(error.into_refused()),
+                Err(error) => {
+                    gateway.doubt(&error);
+                    Err(error.into_refused())
+                }
             }
         };
         let leg = WebSocketLeg::server(agreed.protocol, &self.limits);
@@ -329,6 +339,7 @@ impl Gateway {
                 }
                 Err(error) => {
                     tracing::debug!(%error, "upstream cannot be used so");
+                    self.doubt(&error);
                     let is_final = !error.is_about_the_protocol();
                     last = Some(error);
                     if is_final {
@@ -454,6 +465,7 @@ struct Ended {
 /// The legs of a session whose bytes nobody looked at.
 const PASSED_ON: &str = "passed on";
 
+const UNKNOWN: u8 = 0;
 const SPDY: u8 = 1;
 const WEBSOCKET: u8 = 2;
 
