@@ -3,7 +3,7 @@
 use core::hint::black_box;
 use core::time::Duration;
 
-use strait::bridge::{ExecBridge, Flow, Lane, Side};
+use strait::bridge::{Bridge, ExecBridge, Flow, Lane, Memory, Side};
 use strait::k8s::{StreamSet, Subprotocol};
 use strait::leg::{Leg, SpdyLeg, WebSocketLeg};
 use strait::spdy::SkipBlocks;
@@ -55,20 +55,19 @@ pub fn client_spdy(peers: &Peers) -> SpdyLeg<SkipBlocks> {
 
 #[inline(never)]
 fn join<C: Leg, U: Leg>(peers: &Peers, client: C, upstream: U) {
-    let mut bridge = black_box(ExecBridge::new(client, streams(peers), &limits()));
+    let mut bridge = black_box(ExecBridge::<_, _, 512>::new(client, streams(peers), &limits()));
     // Memory of a length that is known, and of one that is not.
     let mut lanes = black_box([Lane::<_, 16>::new([0_u8; 2048]), Lane::new([0; 2048])]);
     session(peers, &mut bridge, &mut lanes, upstream);
 }
 
-type Bridge<C, U> = ExecBridge<C, U, 512>;
 type LaneOf<B> = Lane<B, 16>;
 
-fn session<C: Leg, U: Leg, B: AsRef<[u8]> + AsMut<[u8]>>(
+fn session<R: Bridge, B: Memory>(
     peers: &Peers,
-    bridge: &mut Bridge<C, U>,
+    bridge: &mut R,
     [up, down]: &mut [LaneOf<B>; 2],
-    upstream: U,
+    upstream: R::Upstream,
 ) {
     begin(peers, bridge, down, upstream);
     while !bridge.is_finished() {
@@ -92,10 +91,7 @@ fn now(peers: &Peers) -> Instant {
 // Each of these is a function of its own in the image, so that the stack that it needs can be told.
 
 #[inline(never)]
-fn begin<C: Leg, U: Leg, B>(peers: &Peers, bridge: &mut Bridge<C, U>, down: &mut LaneOf<B>, upstream: U)
-where
-    B: AsRef<[u8]> + AsMut<[u8]>,
-{
+fn begin<R: Bridge, B: Memory>(peers: &Peers, bridge: &mut R, down: &mut LaneOf<B>, upstream: R::Upstream) {
     bridge.greet(down);
     if peers.flag() {
         bridge.refused(peers.bytes());
@@ -104,23 +100,17 @@ where
 }
 
 #[inline(never)]
-fn translate<C: Leg, U: Leg, B>(
-    bridge: &mut Bridge<C, U>,
+fn translate<R: Bridge, B: Memory>(
+    bridge: &mut R,
     side: Side,
     lane: &mut LaneOf<B>,
     now: Instant,
-) -> Flow
-where
-    B: AsRef<[u8]> + AsMut<[u8]>,
-{
+) -> Flow {
     bridge.translate(side, lane, now)
 }
 
 #[inline(never)]
-fn output<C: Leg, U: Leg, B>(peers: &Peers, bridge: &mut Bridge<C, U>, side: Side, lane: &mut LaneOf<B>)
-where
-    B: AsRef<[u8]> + AsMut<[u8]>,
-{
+fn output<R: Bridge, B: Memory>(peers: &Peers, bridge: &mut R, side: Side, lane: &mut LaneOf<B>) {
     for slice in bridge.output(side, lane) {
         black_box(slice);
     }
@@ -133,10 +123,7 @@ where
 }
 
 #[inline(never)]
-fn input<C: Leg, U: Leg, B>(peers: &Peers, bridge: &mut Bridge<C, U>, side: Side, lane: &mut LaneOf<B>)
-where
-    B: AsRef<[u8]> + AsMut<[u8]>,
-{
+fn input<R: Bridge, B: Memory>(peers: &Peers, bridge: &mut R, side: Side, lane: &mut LaneOf<B>) {
     for (to, from) in lane.space().iter_mut().zip(peers.bytes()) {
         *to = *from;
     }
@@ -151,7 +138,7 @@ where
 }
 
 #[inline(never)]
-fn time<C: Leg, U: Leg>(peers: &Peers, bridge: &mut Bridge<C, U>) {
+fn time<R: Bridge>(peers: &Peers, bridge: &mut R) {
     if bridge.deadline().is_some_and(|deadline| deadline <= now(peers)) {
         bridge.time(now(peers));
     }
