@@ -60,7 +60,7 @@ func (line Line) URL() *url.URL {
 				query.Set(name, "true")
 			}
 		}
-		query["command"] = line.Command
+		query["command"], query["container"] = line.Command, []string{"main"}
 	}
 	location.RawQuery = query.Encode()
 	return location

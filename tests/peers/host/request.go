@@ -19,7 +19,7 @@ type Request struct {
 // Asked reads an API server's path (/api/v1/namespaces/NS/pods/POD/VERB) or a kubelet's (/VERB/NS/POD/CONTAINER).
 func Asked(request *http.Request) (Request, bool) {
 	words, query := strings.Split(strings.Trim(request.URL.Path, "/"), "/"), request.URL.Query()
-	asked := Request{Container: "c", Command: query["command"]}
+	asked := Request{Container: query.Get("container"), Command: query["command"]}
 	flags := [4]string{"input", "output", "error", "tty"}
 	switch {
 	case len(words) == 7 && words[0] == "api" && words[4] == "pods":
@@ -27,8 +27,13 @@ func Asked(request *http.Request) (Request, bool) {
 		flags = [4]string{"stdin", "stdout", "stderr", "tty"}
 	case len(words) == 4 || len(words) == 3 && words[0] == "portForward":
 		asked.Verb, asked.Namespace, asked.Pod = strings.ToLower(words[0]), words[1], words[2]
+		asked.Container = words[len(words)-1]
 	default:
 		return asked, false
+	}
+	if asked.Container == "" {
+		// An API server would look it up.
+		asked.Container = "main"
 	}
 	for i, on := range []*bool{&asked.Stdin, &asked.Stdout, &asked.Stderr, &asked.TTY} {
 		*on, _ = strconv.ParseBool(query.Get(flags[i]))
