@@ -17,7 +17,9 @@ import (
 // Exit is the end of a command that is no success.
 type Exit int
 
-func (code Exit) Error() string { return fmt.Sprintf("command terminated with exit code %d", int(code)) }
+func (code Exit) Error() string {
+	return fmt.Sprintf("command terminated with exit code %d", int(code))
+}
 
 // Size of a terminal.
 type Size struct{ Columns, Rows uint16 }

@@ -10,9 +10,9 @@ import (
 	"net/url"
 	"os"
 
+	"k8s.io/client-go/tools/remotecommand"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 	"k8s.io/kubelet/pkg/cri/streaming"
-	"k8s.io/client-go/tools/remotecommand"
 	utilexec "k8s.io/utils/exec"
 	"strait.test/host"
 )

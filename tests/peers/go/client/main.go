@@ -48,7 +48,9 @@ func terminal() (sizes, func()) {
 }
 
 // fall says what kubectl says of an error of the first try.
-func fall(err error) bool { return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err) }
+func fall(err error) bool {
+	return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
+}
 
 func executor(line host.Line, config *rest.Config) remotecommand.Executor {
 	location := line.URL()
