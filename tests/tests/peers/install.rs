@@ -56,3 +56,28 @@ impl GoPeers {
         self.programs.join(name)
     }
 }
+
+/// A Python of the target directory, with nothing but pip.
+pub(crate) fn python() -> Result<PathBuf, String> {
+    let python = peers().join("python/bin/python");
+    if !python.exists() {
+        step(Command::new("python3").args(["-m", "venv"]).arg(peers().join("python")))?;
+    }
+    Ok(python)
+}
+
+/// A kubectl of `tests/peers/kubectl/wheels.txt`.
+pub(crate) fn kubectl(version: &str) -> Result<PathBuf, String> {
+    let program = peers().join(format!("kubectl-{version}"));
+    if !program.exists() {
+        step(Command::new(python()?).arg(source("kubectl/fetch.py")).arg(version).arg(peers()))?;
+    }
+    Ok(program)
+}
+
+/// All versions there.
+pub(crate) fn kubectl_versions() -> Vec<String> {
+    let wheels = fs::read_to_string(source("kubectl/wheels.txt")).expect("wheels.txt");
+    let lines = wheels.lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| Some(line.split_once(' ')?.0.to_owned())).collect()
+}

@@ -6,6 +6,7 @@
 
 mod go;
 mod install;
+mod kubectl;
 mod scenario;
 mod table;
 mod way;
@@ -15,7 +16,7 @@ use std::env;
 
 use crate::table::{Report, Suite};
 
-const SUITES: [Suite; 1] = [go::SUITE];
+const SUITES: [Suite; 2] = [go::SUITE, kubectl::SUITE];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();

@@ -40,6 +40,19 @@ pub(crate) struct Row {
     pub(crate) fill: Box<dyn FnOnce(&Cells<'_>) + Send>,
 }
 
+impl Row {
+    /// A row whose peer is not there.
+    pub(crate) fn not_run(name: String, why: &str) -> Self {
+        let why = why.to_owned();
+        let fill = move |cells: &Cells<'_>| {
+            for column in cells.columns {
+                cells.check(column, || Cell::NotRun(why.clone()));
+            }
+        };
+        Self { name, fill: Box::new(fill) }
+    }
+}
+
 /// The cells of a row that is being filled.
 pub(crate) struct Cells<'a> {
     name: &'a str,
