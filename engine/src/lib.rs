@@ -37,7 +37,7 @@
 //! and sleeps where this one returns.
 //!
 //! ```
-//! use strait::bridge::{ExecBridge, Flow, Lane, Outcome, Side};
+//! use strait::bridge::{Bridge, ExecBridge, Flow, Lane, Outcome, Side};
 //! use strait::k8s::{StreamSet, Subprotocol};
 //! use strait::leg::{SpdyLeg, WebSocketLeg};
 //! use strait::{Instant, Limits};
@@ -125,6 +125,7 @@ extern crate std;
 
 mod limits;
 mod outbox;
+mod shift;
 mod step;
 mod time;
 
