@@ -8,6 +8,7 @@
 //! | [`TunnelBridge`] | the two ends of a tunnel: a WebSocket and the SPDY connection in it |
 
 mod exec;
+mod joint;
 mod lane;
 mod liveness;
 mod outcome;

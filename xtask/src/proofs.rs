@@ -21,7 +21,9 @@ const PANIC: &str = "strait_has_a_path_to_a_panic";
 pub(crate) fn check() -> Result<()> {
     ensure!(!links(&["--features", "broken"])?, "the proof does not notice a panic that is there");
     if links(&[])? {
-        println!("the engine links without an allocator and, behind the handshake, without a path to a panic");
+        println!(
+            "the engine links without an allocator and, behind the handshake, without a path to a panic"
+        );
         return Ok(());
     }
     image(&["--features", "defined"])?.run().context("the engine does not build with nothing but core")?;

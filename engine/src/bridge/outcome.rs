@@ -44,6 +44,37 @@ pub enum Outcome {
     Shutdown,
 }
 
+impl Outcome {
+    /// The peer of `side` ended it before it was complete.
+    pub(super) const fn closed_by(side: Side) -> Self {
+        match side {
+            Side::Client => Self::ClientClosed,
+            Side::Upstream => Self::UpstreamLost,
+        }
+    }
+
+    pub(super) const fn lost(side: Side) -> Self {
+        match side {
+            Side::Client => Self::ClientLost,
+            Side::Upstream => Self::UpstreamLost,
+        }
+    }
+
+    pub(super) const fn silent(side: Side) -> Self {
+        match side {
+            Side::Client => Self::ClientSilent,
+            Side::Upstream => Self::UpstreamSilent,
+        }
+    }
+
+    pub(super) const fn failure_of(side: Side, error: LegError) -> Self {
+        match side {
+            Side::Client => Self::ClientError(error),
+            Side::Upstream => Self::UpstreamError(error),
+        }
+    }
+}
+
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,7 +1,8 @@
 use core::time::Duration;
 
-use super::liveness::{Due, Liveness};
-use super::{Bridge, CANCEL, Carried, Flow, Lane, Memory, Outcome, Side, SideState, Turn};
+use super::joint::Joint;
+use super::liveness::Due;
+use super::{Bridge, CANCEL, Carried, Flow, Lane, Memory, Outcome, Side};
 use crate::k8s::Channel;
 use crate::leg::{ByteStream, Close, Event, LegError};
 use crate::limits::Limits;
@@ -24,58 +25,15 @@ use crate::time::Instant;
 /// stream carries, SPDY's PINGs included, keeps the session from being idle.
 #[derive(Debug)]
 pub struct TunnelBridge<C, U> {
-    client: C,
-    upstream: Option<U>,
-    phase: Phase,
-    client_end: End,
-    upstream_end: End,
-    outcome: Option<Outcome>,
+    joint: Joint<C, U>,
     carried: Carried,
-    liveness: Liveness,
     close: Duration,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// No upstream yet.
-    Dialing,
-    Running,
-    /// One stream has ended at least. The peers get so long without progress; `until` is when that is over, `None` as long
-    /// as the time has not been told since the last progress.
-    Closing {
-        grace: Duration,
-        until: Option<Instant>,
-    },
-}
-
-/// What the bridge knows of a connection. It has `ended` when the peer's stream has.
-#[derive(Debug, Clone, Copy, Default)]
-struct End {
-    state: SideState,
-    /// The connection sends nothing more: so ends the stream, when what was read before is passed on.
-    eof: bool,
-    /// There was something to write to it, last time it was looked at.
-    undelivered: bool,
-}
-
-impl End {
-    const GONE: Self = Self { state: SideState::GONE, eof: true, undelivered: false };
 }
 
 impl<C: ByteStream, U: ByteStream> TunnelBridge<C, U> {
     /// A session whose client is connected and whose upstream is not yet.
     pub fn new(client: C, limits: &Limits) -> Self {
-        Self {
-            client,
-            upstream: None,
-            phase: Phase::Dialing,
-            client_end: End::default(),
-            upstream_end: End::GONE,
-            outcome: None,
-            carried: Carried::default(),
-            liveness: Liveness::new(limits),
-            close: limits.close,
-        }
+        Self { joint: Joint::new(client, limits), carried: Carried::default(), close: limits.close }
     }
 }
 
@@ -85,23 +43,20 @@ impl<C: ByteStream, U: ByteStream> Bridge for TunnelBridge<C, U> {
     fn greet<B: Memory, const S: usize>(&mut self, _: &mut Lane<B, S>) {}
 
     fn connected(&mut self, upstream: U, now: Instant) {
-        if self.phase != Phase::Dialing {
+        if !self.joint.is_dialing() {
             return;
         }
-        self.upstream = Some(upstream);
-        self.upstream_end = End::default();
-        self.phase = Phase::Running;
-        self.liveness.start(now);
+        self.joint.connected(upstream, now);
         for side in [Side::Client, Side::Upstream] {
             if !self.leg_of(side).has_close {
-                self.liveness.mute(side);
+                self.joint.liveness.mute(side);
             }
         }
     }
 
     /// There is no word for it in the protocol but the Close.
     fn refused(&mut self, _: &[u8]) {
-        if self.phase == Phase::Dialing {
+        if self.joint.is_dialing() {
             self.end(Outcome::Refused, Close::Internal, self.close);
         }
     }
@@ -113,47 +68,46 @@ impl<C: ByteStream, U: ByteStream> Bridge for TunnelBridge<C, U> {
         lane: &mut Lane<B, S>,
         now: Instant,
     ) -> Flow {
-        if let Phase::Closing { grace, until } = &mut self.phase {
-            until.get_or_insert(now.after(*grace));
-        }
-        if self.end_of(from).state.ended {
+        self.joint.tick(now);
+        if self.joint.end_of(from).state.ended {
             lane.discard_input();
             return Flow::NeedInput;
         }
-        let waits = self.phase == Phase::Dialing;
-        let Passed { stopped, bytes, heard, answered } = match (from, &mut self.upstream) {
-            (Side::Client, upstream) => pass_on(&mut self.client, upstream.as_mut(), waits, lane),
-            (Side::Upstream, Some(upstream)) => pass_on(upstream, Some(&mut self.client), waits, lane),
+        let waits = self.joint.is_dialing();
+        let Joint { client, upstream, liveness, .. } = &mut self.joint;
+        let Passed { stopped, bytes, heard, answered } = match (from, upstream) {
+            (Side::Client, upstream) => pass_on(client, upstream.as_mut(), waits, lane),
+            (Side::Upstream, Some(upstream)) => pass_on(upstream, Some(client), waits, lane),
             (Side::Upstream, None) => return Flow::NeedPeer,
         };
         if heard {
-            self.liveness.heard(from, now);
+            liveness.heard(from, now);
         }
         if answered {
-            self.liveness.answered(from, now);
+            liveness.answered(from, now);
         }
         if bytes > 0 {
-            self.liveness.active(now);
+            liveness.active(now);
             self.carried.add_forwarded(from, bytes);
         }
-        self.end_of_mut(from.other()).undelivered = lane.has_output();
+        self.joint.filled(from.other(), lane);
         let flow = match stopped {
-            Stopped::For(Flow::NeedInput) if self.end_of(from).eof => {
+            Stopped::For(Flow::NeedInput) if self.joint.end_of(from).eof => {
                 self.ended_with_connection(from);
                 Flow::NeedInput
             }
             Stopped::For(flow) => flow,
             Stopped::Ended { clean } => {
-                self.ended(from, if clean { Outcome::Completed } else { closed_by(from) });
+                self.ended(from, if clean { Outcome::Completed } else { Outcome::closed_by(from) });
                 Flow::NeedInput
             }
             Stopped::Failed(error) => {
-                self.close_leg(from, error.close());
-                self.ended(from, failure_of(from, error));
+                self.joint.close_leg(from, error.close());
+                self.ended(from, Outcome::failure_of(from, error));
                 Flow::NeedInput
             }
         };
-        self.liveness.hold(from, flow != Flow::NeedInput || lane.has_output(), now);
+        self.joint.liveness.hold(from, flow != Flow::NeedInput || lane.has_output(), now);
         flow
     }
 
@@ -162,69 +116,53 @@ impl<C: ByteStream, U: ByteStream> Bridge for TunnelBridge<C, U> {
         side: Side,
         lane: &'a Lane<B, S>,
     ) -> impl Iterator<Item = &'a [u8]> {
-        self.end_of(side).state.turn.output(self.pending(side), lane)
+        self.joint.output(side, lane)
     }
 
     fn written<B: Memory, const S: usize>(&mut self, side: Side, lane: &mut Lane<B, S>, count: usize) {
-        let pending = self.pending(side).len();
-        let control = self.end_of_mut(side).state.turn.written(pending, lane, count);
-        if control < count {
-            self.liveness.told(side);
-        }
-        self.sent(side, control);
-        self.end_of_mut(side).undelivered = self.has_output(side, lane);
-        if let Phase::Closing { until, .. } = &mut self.phase
-            && count > 0
-        {
-            *until = None;
-        }
+        self.joint.written(side, lane, count);
     }
 
     fn discard_output<B: Memory, const S: usize>(&mut self, side: Side, lane: &mut Lane<B, S>) {
-        lane.discard_output();
-        self.end_of_mut(side).state.turn = Turn::new();
-        self.sent(side, self.pending(side).len());
+        self.joint.discard_output(side, lane);
     }
 
     fn has_output<B: Memory, const S: usize>(&self, side: Side, lane: &Lane<B, S>) -> bool {
-        lane.has_output() || !self.pending(side).is_empty()
+        self.joint.has_output(side, lane)
     }
 
     fn eof(&mut self, side: Side, _: Instant) {
-        self.end_of_mut(side).eof = true;
-        if self.phase == Phase::Dialing {
-            self.ended(side, lost(side));
+        self.joint.end_of_mut(side).eof = true;
+        if self.joint.is_dialing() {
+            self.ended(side, Outcome::lost(side));
         }
     }
 
     fn lost(&mut self, side: Side, _: Instant) {
-        if self.end_of(side).state.ended {
-            self.undelivered_to(side);
-        } else {
-            self.ended(side, lost(side));
+        if !self.joint.end_of(side).state.ended {
+            self.ended(side, Outcome::lost(side));
         }
-        *self.end_of_mut(side) = End::GONE;
+        self.joint.give_up(side);
     }
 
     fn write_failed(&mut self, side: Side, now: Instant) {
         match side {
             Side::Client => self.lost(side, now),
-            Side::Upstream => self.upstream_end.state.lost = true,
+            Side::Upstream => self.joint.end_of_mut(side).state.lost = true,
         }
     }
 
     fn is_writable(&self, side: Side) -> bool {
-        !self.end_of(side).state.lost
+        !self.joint.end_of(side).state.lost
     }
 
     fn shutdown_due(&self, side: Side) -> bool {
         let LegState { has_close, is_closed } = self.leg_of(side);
-        is_closed && (!has_close || self.end_of(side).state.ended)
+        is_closed && (!has_close || self.joint.end_of(side).state.ended)
     }
 
     fn is_finished(&self) -> bool {
-        let ended = [self.client_end, self.upstream_end].iter().all(|end| end.state.ended);
-        ended && matches!(self.phase, Phase::Closing { .. })
+        self.joint.is_finished()
     }
 
     fn carried(&self) -> Carried {
@@ -232,155 +170,70 @@ impl<C: ByteStream, U: ByteStream> Bridge for TunnelBridge<C, U> {
     }
 
     fn round_trip(&self, side: Side) -> Option<Duration> {
-        self.liveness.round_trip(side)
+        self.joint.liveness.round_trip(side)
     }
 
     fn outcome(&self) -> Option<Outcome> {
-        self.outcome
+        self.joint.outcome
     }
 
     fn deadline(&self) -> Option<Instant> {
-        match self.phase {
-            Phase::Dialing => None,
-            Phase::Running => self.liveness.deadline(),
-            Phase::Closing { until, .. } => until,
-        }
+        self.joint.deadline()
     }
 
     fn time(&mut self, now: Instant) {
-        match self.phase {
-            Phase::Running => self.keep_alive(now),
-            Phase::Closing { until: Some(until), .. } if until <= now => {
-                for side in [Side::Client, Side::Upstream] {
-                    self.undelivered_to(side);
-                    *self.end_of_mut(side) = End::GONE;
-                }
+        match self.joint.time(now) {
+            Due::Nothing | Due::Ping => {}
+            Due::Dead(side) => {
+                self.ended(side, Outcome::silent(side));
+                self.joint.give_up(side);
             }
-            Phase::Dialing | Phase::Closing { .. } => {}
+            Due::Idle => self.end(Outcome::Idle, Close::GoingAway, self.close),
         }
     }
 
     fn shut_down(&mut self) {
-        if !matches!(self.phase, Phase::Closing { .. }) {
+        if !self.joint.is_closing() {
             self.end(Outcome::Shutdown, Close::GoingAway, self.close);
         }
     }
 }
 
 impl<C: ByteStream, U: ByteStream> TunnelBridge<C, U> {
-    fn keep_alive(&mut self, now: Instant) {
-        for side in [Side::Client, Side::Upstream] {
-            if !self.pending(side).is_empty() {
-                self.liveness.unasked(side, now);
-            }
-        }
-        match self.liveness.due(now) {
-            Due::Nothing => {}
-            Due::Ping => {
-                self.client.ping();
-                if let Some(upstream) = &mut self.upstream {
-                    upstream.ping();
-                }
-            }
-            Due::Dead(side) => {
-                self.ended(
-                    side,
-                    match side {
-                        Side::Client => Outcome::ClientSilent,
-                        Side::Upstream => Outcome::UpstreamSilent,
-                    },
-                );
-                *self.end_of_mut(side) = End::GONE;
-            }
-            Due::Idle => self.end(Outcome::Idle, Close::GoingAway, self.close),
-        }
-    }
-
     /// The connection of `side` ended, and all that it sent is passed on.
     fn ended_with_connection(&mut self, side: Side) {
         let LegState { has_close, is_closed } = self.leg_of(side);
         // Some peers answer a Close with the end of the connection alone.
-        let clean = (!has_close || is_closed) && !self.end_of(side).state.lost;
-        self.ended(side, if clean { Outcome::Completed } else { lost(side) });
+        let clean = (!has_close || is_closed) && !self.joint.end_of(side).state.lost;
+        self.ended(side, if clean { Outcome::Completed } else { Outcome::lost(side) });
     }
 
     /// The stream of `side` has ended. If that is the first end, it is that of the session too.
     fn ended(&mut self, side: Side, outcome: Outcome) {
-        self.end_of_mut(side).state.ended = true;
-        if self.outcome.is_none() && outcome != Outcome::Completed {
+        self.joint.end_of_mut(side).state.ended = true;
+        if self.joint.outcome.is_none() && outcome != Outcome::Completed {
             // Nobody waits for what a client that is gone would have got.
             let grace = if side == Side::Client { CANCEL } else { self.close };
-            self.end(outcome, Close::Internal, grace);
+            return self.end(outcome, Close::Internal, grace);
         }
-        self.outcome.get_or_insert(outcome);
-        self.close_leg(side.other(), Close::Normal);
-        self.start_closing(self.close);
+        self.joint.outcome.get_or_insert(outcome);
+        self.joint.close_leg(side.other(), Close::Normal);
+        self.joint.start_closing(self.close);
     }
 
     /// Ends both directions.
     fn end(&mut self, outcome: Outcome, reason: Close, grace: Duration) {
-        self.outcome.get_or_insert(outcome);
-        self.close_leg(Side::Client, reason);
-        self.close_leg(Side::Upstream, reason);
-        self.start_closing(grace);
-    }
-
-    fn start_closing(&mut self, grace: Duration) {
-        if !matches!(self.phase, Phase::Closing { .. }) {
-            self.phase = Phase::Closing { grace, until: None };
-        }
-    }
-
-    /// The connection of `side` is given up: a session that had something left for it is not complete.
-    fn undelivered_to(&mut self, side: Side) {
-        if self.end_of(side).undelivered && self.outcome == Some(Outcome::Completed) {
-            self.outcome = Some(lost(side));
-        }
-    }
-
-    fn close_leg(&mut self, side: Side, reason: Close) {
-        match (side, &mut self.upstream) {
-            (Side::Client, _) => self.client.close(reason),
-            (Side::Upstream, Some(upstream)) => upstream.close(reason),
-            (Side::Upstream, None) => {}
-        }
-    }
-
-    fn pending(&self, side: Side) -> &[u8] {
-        match (side, &self.upstream) {
-            (Side::Client, _) => self.client.pending(),
-            (Side::Upstream, Some(upstream)) => upstream.pending(),
-            (Side::Upstream, None) => &[],
-        }
-    }
-
-    fn sent(&mut self, side: Side, count: usize) {
-        match (side, &mut self.upstream) {
-            (Side::Client, _) => self.client.sent(count),
-            (Side::Upstream, Some(upstream)) => upstream.sent(count),
-            (Side::Upstream, None) => {}
-        }
+        self.joint.outcome.get_or_insert(outcome);
+        self.joint.close_leg(Side::Client, reason);
+        self.joint.close_leg(Side::Upstream, reason);
+        self.joint.start_closing(grace);
     }
 
     fn leg_of(&self, side: Side) -> LegState {
-        match (side, &self.upstream) {
-            (Side::Client, _) => LegState::of(&self.client),
+        match (side, &self.joint.upstream) {
+            (Side::Client, _) => LegState::of(&self.joint.client),
             (Side::Upstream, Some(upstream)) => LegState::of(upstream),
             (Side::Upstream, None) => LegState { has_close: false, is_closed: false },
-        }
-    }
-
-    const fn end_of(&self, side: Side) -> &End {
-        match side {
-            Side::Client => &self.client_end,
-            Side::Upstream => &self.upstream_end,
-        }
-    }
-
-    const fn end_of_mut(&mut self, side: Side) -> &mut End {
-        match side {
-            Side::Client => &mut self.client_end,
-            Side::Upstream => &mut self.upstream_end,
         }
     }
 }
@@ -473,27 +326,6 @@ fn pass_on<A: ByteStream, Z: ByteStream, B: Memory, const S: usize>(
 /// True if this end's stream has ended.
 fn is_closed<L: ByteStream>(leg: &L) -> bool {
     !leg.can_send(Channel::BYTES)
-}
-
-const fn closed_by(side: Side) -> Outcome {
-    match side {
-        Side::Client => Outcome::ClientClosed,
-        Side::Upstream => Outcome::UpstreamLost,
-    }
-}
-
-const fn lost(side: Side) -> Outcome {
-    match side {
-        Side::Client => Outcome::ClientLost,
-        Side::Upstream => Outcome::UpstreamLost,
-    }
-}
-
-const fn failure_of(side: Side, error: LegError) -> Outcome {
-    match side {
-        Side::Client => Outcome::ClientError(error),
-        Side::Upstream => Outcome::UpstreamError(error),
-    }
 }
 
 #[cfg(test)]

@@ -55,7 +55,8 @@ async fn ask(
     tracing::trace!(target: "strait::request", "{}", Shown(&request));
     io.write_all(&request).await.map_err(ConnectError::Answer)?;
     io.flush().await.map_err(ConnectError::Answer)?;
-    let head = read_head(&mut io, limits.head_bytes, limits.handshake).await.map_err(ConnectError::of_head)?;
+    let head =
+        read_head(&mut io, limits.head_bytes, limits.handshake).await.map_err(ConnectError::of_head)?;
     let response = parse(&head)?;
     tracing::debug!(target: "strait::request", "{} {} {method} {}{target}", response.status, response.reason, server.url());
     tracing::trace!(target: "strait::request", "{}", Shown(head.head()));

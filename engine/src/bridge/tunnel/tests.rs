@@ -250,7 +250,7 @@ fn a_reader_that_is_slow_at_the_end_keeps_the_session_and_one_that_stops_loses_i
         }
         pair.session.after_millis(10_000);
         assert!(pair.session.bridge.is_finished());
-        assert_eq!(pair.session.bridge.outcome(), Some(lost(other)));
+        assert_eq!(pair.session.bridge.outcome(), Some(Outcome::lost(other)));
     });
 }
 
@@ -263,7 +263,7 @@ fn a_cut_is_an_error_for_the_other_side_behind_what_came_before() {
         pair.ends(side);
         let got = pair.got(side.other());
         assert_eq!((&got.bytes[..], got.close), (&b"last"[..], Some(1011)));
-        assert_eq!(pair.session.bridge.outcome(), Some(lost(side)));
+        assert_eq!(pair.session.bridge.outcome(), Some(Outcome::lost(side)));
         let bound = if side == Side::Client { 1_000 } else { 10_000 };
         pair.session.after_millis(bound - 1);
         assert!(!pair.session.bridge.is_finished());
@@ -300,7 +300,7 @@ fn a_text_message_ends_the_session() {
         assert_eq!(pair.got(side).close, Some(1003));
         let got = pair.got(side.other());
         assert_eq!((&got.bytes[..], got.close), (&b"good"[..], Some(1011)));
-        assert_eq!(pair.session.bridge.outcome(), Some(failure_of(side, LegError::Text)));
+        assert_eq!(pair.session.bridge.outcome(), Some(Outcome::failure_of(side, LegError::Text)));
     }
 }
 
