@@ -123,6 +123,7 @@ extern crate std;
 
 mod limits;
 mod outbox;
+mod shift;
 mod step;
 mod time;
 

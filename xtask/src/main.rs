@@ -1,8 +1,10 @@
 //! Every chore of the project, as `cargo xtask NAME`. What CI does is `cargo xtask ci`.
 
+mod bare_metal;
 mod fuzz;
+mod image;
 mod msrv;
-mod no_std;
+mod proofs;
 mod run;
 
 use anyhow::Result;
@@ -22,8 +24,9 @@ enum Chore {
     Ci,
     /// Formatting, clippy and rustdoc, with warnings denied.
     Lint,
-    /// Builds the engine for a bare-metal target, which has neither std nor an allocator.
-    NoStd,
+    /// What a linker can prove about the engine on a Cortex-M3: no allocator, and no path to a panic behind the
+    /// handshake.
+    Proofs,
     /// Checks that the project builds with the Rust version that it states, and that no dependency wants more.
     Msrv,
     /// Runs fuzz targets (all, or those named) for some time each.
@@ -51,7 +54,7 @@ fn main() -> Result<()> {
     match Arguments::parse().chore {
         Chore::Ci => ci(),
         Chore::Lint => lint(),
-        Chore::NoStd => no_std::check(),
+        Chore::Proofs => proofs::check(),
         Chore::Msrv => msrv::check(),
         Chore::Fuzz { targets, seconds } => fuzz::run(&targets, seconds),
         Chore::Peers { names, full } => peers(&names, full),
@@ -63,7 +66,7 @@ fn ci() -> Result<()> {
     cargo(["test", "--workspace"])?;
     lint()?;
     msrv::check()?;
-    no_std::check()?;
+    proofs::check()?;
     peers(&[], false)?;
     bench_smoke()?;
     fuzz::run(&[], 20)?;
