@@ -22,6 +22,8 @@ mod stream;
 mod token;
 mod upstream;
 
+#[cfg(target_os = "linux")]
+mod forward_session;
 pub mod gateway;
 pub mod kubernetes_api;
 #[cfg(target_os = "linux")]
@@ -31,11 +33,13 @@ pub mod node;
 #[cfg(target_os = "linux")]
 mod node_session;
 pub mod operations;
+pub mod port_forward;
 #[cfg(target_os = "linux")]
 pub mod process;
 #[cfg(target_os = "linux")]
 mod subject;
 pub mod tls;
+pub mod tunnel;
 
 pub use metrics::Metrics;
 pub use server::{Exposed, ServerOptions};
