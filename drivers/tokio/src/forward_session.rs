@@ -1,5 +1,7 @@
 //! A node's end of a port-forward session: it dials the ports that the client's pairs of streams name.
 
+mod channels;
+
 use std::fmt::{self, Display};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -16,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::listener::prepare;
 use crate::port_forward::{self, End, ForwardError, Incoming, StreamError};
+
+pub(crate) use channels::ChannelStream;
 
 /// For each of the two addresses of a port.
 const CONNECT: Duration = Duration::from_secs(5);

@@ -7,6 +7,7 @@ mod answer;
 mod handshake;
 mod head;
 mod listener;
+mod message_output;
 mod metrics;
 mod origin;
 mod overflow;

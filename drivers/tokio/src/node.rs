@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 use strait::Limits;
 use strait::http::{Body, Request};
-use strait::k8s::{Subprotocol, Target, Verb};
+use strait::k8s::{Ports, Subprotocol, Target, Verb};
 use strait::leg::WebSocketLeg;
 use strait::spdy::LentBlocks;
 use tokio::io::AsyncWriteExt;
@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer;
-use crate::forward_session::{self, Named};
+use crate::forward_session::{self, ChannelStream, Named};
 use crate::handshake::{self, Agreed};
 use crate::head::Head;
 use crate::kubernetes_api::{self, Answer, Pod};
@@ -211,6 +211,10 @@ impl Node {
                         let tunnel = TunnelStream::server(client, behind, limits);
                         forward_session::serve(tunnel, &[], &named, limits, &stop).await
                     }
+                    Carrier::Channels(ports, protocol) => {
+                        let channels = ChannelStream::new(client, behind, *ports, protocol, limits);
+                        forward_session::serve(channels, &[], &named, limits, &stop).await
+                    }
                 };
                 (forward_reason(end), end.to_string(), format!("{count} connections"))
             }
@@ -246,7 +250,7 @@ impl Node {
             return Err(to_bytes(&Answer::bad_request(&message)));
         }
         if target.verb == Verb::PortForward {
-            return self.accept_forward(request, pod);
+            return self.accept_forward(request, &target, pod);
         }
         let aim = self.aim(&target)?;
         let is_websocket = handshake::is_websocket(request);
@@ -262,7 +266,12 @@ impl Node {
     }
 
     /// How ports are forwarded for a client.
-    fn accept_forward(&self, request: &Request<'_>, pod: &Pod) -> Result<Accepted, Vec<u8>> {
+    fn accept_forward(
+        &self,
+        request: &Request<'_>,
+        target: &Target<'_>,
+        pod: &Pod,
+    ) -> Result<Accepted, Vec<u8>> {
         let is_websocket = handshake::is_websocket(request);
         let known = |list: &[Subprotocol]| -> Vec<_> {
             list.iter()
@@ -278,7 +287,11 @@ impl Node {
         let carrier = match protocol {
             Subprotocol::PortForward => Carrier::Spdy,
             Subprotocol::TunnelPortForward => Carrier::Tunnel,
-            _ => return Err(answer::text(501, "not yet")),
+            protocol => {
+                let ports = Ports::of(target, protocol);
+                let ports = ports.map_err(|error| answer::text(error.status(), &error.to_string()))?;
+                Carrier::Channels(Box::new(ports), protocol)
+            }
         };
         let named = Named { pod: pod.name.clone(), uid: pod.uid() };
         Ok(Accepted { answer, verb: Verb::PortForward, task: Task::Forward(named, carrier) })
@@ -331,6 +344,8 @@ enum Task {
 enum Carrier {
     Spdy,
     Tunnel,
+    /// The legacy form, which names its ports beforehand.
+    Channels(Box<Ports>, Subprotocol),
 }
 
 /// How a session ended, without the details that would make a label of every session.

@@ -11,12 +11,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use strait::ws::{
-    CloseCode, Event, FrameHeader, MaskKeys, Masking, Opcode, ProtocolError, Receiver, Sender, mask,
-};
+use strait::ws::{CloseCode, Event, FrameHeader, MaskKeys, Masking, Opcode, ProtocolError, Receiver, mask};
 use strait::{Limits, Role};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
+
+use crate::message_output::MessageOutput;
 
 /// Bytes of one read.
 const INPUT: usize = 64 * 1024;
@@ -32,18 +32,13 @@ const MESSAGE: usize = 128 * 1024;
 pub struct TunnelStream<T> {
     io: T,
     receiver: Receiver,
-    sender: Sender,
+    output: MessageOutput,
     keys: Option<MaskKeys>,
     input: Box<[u8]>,
     start: usize,
     end: usize,
     /// Payload at the front of the input that is not read yet.
     payload: Range<usize>,
-    /// A message on its way.
-    message: Vec<u8>,
-    message_sent: usize,
-    /// A control frame has left in part, and is finished before a message.
-    control_begun: bool,
     ended: Option<Ended>,
     heartbeat: Option<(Pin<Box<Sleep>>, Duration)>,
 }
@@ -77,15 +72,12 @@ impl<T> TunnelStream<T> {
         Self {
             io,
             receiver: Receiver::new(role, limits),
-            sender: Sender::new(role),
+            output: MessageOutput::new(role),
             keys,
             input,
             start: 0,
             end: behind.len(),
             payload: 0..0,
-            message: Vec::new(),
-            message_sent: 0,
-            control_begun: false,
             ended: None,
             heartbeat,
         }
@@ -97,7 +89,7 @@ impl<T> TunnelStream<T> {
 
     /// Takes frames out of the input until there is payload, or nothing more to take.
     fn receive(&mut self) {
-        while self.payload.is_empty() && self.ended.is_none() && self.sender.can_answer() {
+        while self.payload.is_empty() && self.ended.is_none() && self.output.sender.can_answer() {
             let step = match self.receiver.receive(&mut self.input[self.start..self.end]) {
                 Ok(step) => step,
                 Err(error) => {
@@ -121,7 +113,7 @@ impl<T> TunnelStream<T> {
                 Some(Came::Ping(range)) => {
                     let key = self.key();
                     // There is room for it.
-                    let _ = self.sender.pong(&self.input[range], key);
+                    let _ = self.output.sender.pong(&self.input[range], key);
                 }
                 Some(Came::Text) => self.end(Ended::Text, CloseCode::UNSUPPORTED_DATA),
                 Some(Came::Close(code)) => {
@@ -138,7 +130,7 @@ impl<T> TunnelStream<T> {
     fn end(&mut self, ended: Ended, code: CloseCode) {
         self.ended = Some(ended);
         let key = self.key();
-        let _ = self.sender.close(Some(code), "", key);
+        let _ = self.output.sender.close(Some(code), "", key);
     }
 }
 
@@ -151,33 +143,8 @@ enum Came {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> TunnelStream<T> {
-    /// Writes what is on its way: a message that was begun, then control frames.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        loop {
-            let message = self.message.get(self.message_sent..).filter(|message| !message.is_empty());
-            let control = self.sender.outbox().pending();
-            let is_message = message.is_some() && !self.control_begun;
-            let bytes = match message {
-                Some(message) if is_message => message,
-                _ if control.is_empty() => return Poll::Ready(Ok(())),
-                _ => control,
-            };
-            let all = bytes.len();
-            let count = ready!(Pin::new(&mut self.io).poll_write(cx, bytes))?;
-            if count == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            if is_message {
-                self.message_sent += count;
-                if count == all {
-                    self.message.clear();
-                    self.message_sent = 0;
-                }
-            } else {
-                self.sender.outbox_mut().sent(count);
-                self.control_begun = count < all;
-            }
-        }
+        self.output.poll_write(&mut self.io, cx)
     }
 
     /// Sends a ping when it is due.
@@ -187,7 +154,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> TunnelStream<T> {
             sleep.as_mut().reset(Instant::now() + *interval);
             let key = self.keys.as_mut().map_or([0; 4], Masking::draw);
             // Without room there are answers that the peer does not read.
-            let _ = self.sender.ping(&[], key);
+            let _ = self.output.sender.ping(&[], key);
         }
     }
 }
@@ -198,10 +165,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for TunnelStream<T> {
         this.poll_heartbeat(cx);
         loop {
             this.receive();
-            let was_full = !this.sender.can_answer();
+            let was_full = !this.output.sender.can_answer();
             // An error of it is seen by who writes, and soon by who reads.
             let _ = this.poll_send(cx);
-            if was_full && this.sender.can_answer() {
+            if was_full && this.output.sender.can_answer() {
                 continue;
             }
             if !this.payload.is_empty() {
@@ -244,7 +211,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TunnelStream<T> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         ready!(this.poll_send(cx))?;
-        if this.sender.is_closing() {
+        if this.output.sender.is_closing() {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         let len = bufs.iter().map(|buf| buf.len()).sum::<usize>().min(MESSAGE);
@@ -252,16 +219,18 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TunnelStream<T> {
             return Poll::Ready(Ok(0));
         }
         let key = this.key();
-        let header = this.sender.data_header(Opcode::Binary, true, len as u64, key);
+        let header = this.output.sender.data_header(Opcode::Binary, true, len as u64, key);
         let mut bytes = [0; FrameHeader::MAX];
         let size = header.write(&mut bytes);
-        this.message.extend_from_slice(&bytes[..size]);
+        // All that was before it has left.
+        let message = &mut this.output.messages;
+        message.extend_from_slice(&bytes[..size]);
         for buf in bufs {
-            let left = size + len - this.message.len();
-            this.message.extend_from_slice(&buf[..buf.len().min(left)]);
+            let left = size + len - message.len();
+            message.extend_from_slice(&buf[..buf.len().min(left)]);
         }
         if let Some(key) = header.mask {
-            mask(key, 0, &mut this.message[size..]);
+            mask(key, 0, &mut message[size..]);
         }
         // The message counts as written: what of it does not leave now leaves with the next flush or write.
         match this.poll_send(cx) {
@@ -284,7 +253,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TunnelStream<T> {
         let this = self.get_mut();
         let key = this.key();
         // Only the first one is sent.
-        let _ = this.sender.close(Some(CloseCode::NORMAL), "", key);
+        let _ = this.output.sender.close(Some(CloseCode::NORMAL), "", key);
         ready!(this.poll_send(cx))?;
         Pin::new(&mut this.io).poll_shutdown(cx)
     }
@@ -331,16 +300,14 @@ mod tests {
                 writer.write_all(&sent).await?;
                 writer.flush().await
             };
-            let (written, read) = tokio::join!(written, reader.read_exact(&mut got));
-            (written.unwrap(), read.unwrap());
+            tokio::try_join!(written, reader.read_exact(&mut got)).unwrap();
             assert!(got == sent);
             let mut got = vec![0; sent.len()];
             let written = async {
                 reader.write_all(&sent).await?;
                 reader.flush().await
             };
-            let (written, read) = tokio::join!(written, writer.read_exact(&mut got));
-            (written.unwrap(), read.unwrap());
+            tokio::try_join!(written, writer.read_exact(&mut got)).unwrap();
             assert!(got == sent);
         }
         ends.0.shutdown().await.unwrap();

@@ -17,15 +17,15 @@ fn connected() -> (Forwarder, Pairs) {
 
 fn connected_with(limits: Limits) -> (Forwarder, Pairs) {
     let (here, there) = duplex(16 * 1024);
-    let (forwarder, connection) = client(here, &[], &limits);
+    let (opener, connection) = client(here, &[], &limits);
     tokio::spawn(connection);
     let (pairs, connection) = server(there, &[], &limits);
     tokio::spawn(connection);
-    (forwarder, pairs)
+    (opener, pairs)
 }
 
-async fn pair(forwarder: &Forwarder, pairs: &mut Pairs) -> (Forwarded, Incoming) {
-    let (forwarded, incoming) = tokio::join!(forwarder.open(80), pairs.next());
+async fn pair(opener: &Forwarder, pairs: &mut Pairs) -> (Forwarded, Incoming) {
+    let (forwarded, incoming) = tokio::join!(opener.open(80), pairs.next());
     (forwarded.unwrap(), incoming.unwrap())
 }
 
@@ -71,8 +71,8 @@ fn pattern(len: usize, seed: usize) -> Vec<u8> {
 
 #[tokio::test(start_paused = true)]
 async fn bytes_and_half_closes_go_both_ways() {
-    let (forwarder, mut pairs) = connected();
-    let (mut forwarded, incoming) = pair(&forwarder, &mut pairs).await;
+    let (opener, mut pairs) = connected();
+    let (mut forwarded, incoming) = pair(&opener, &mut pairs).await;
     assert_eq!((incoming.port, incoming.request), (80, 0));
     let sent = pattern(300_000, 1);
     let (near, mut far) = duplex(1000);
@@ -81,7 +81,7 @@ async fn bytes_and_half_closes_go_both_ways() {
         incoming.finish();
     });
     let mut got = Vec::new();
-    let (written, read) = tokio::join!(
+    tokio::try_join!(
         async {
             forwarded.write_all(&sent).await?;
             forwarded.shutdown().await
@@ -103,15 +103,15 @@ async fn bytes_and_half_closes_go_both_ways() {
 
 #[tokio::test(start_paused = true)]
 async fn many_at_a_time_keep_their_bytes_apart() {
-    let (forwarder, pairs) = connected();
+    let (opener, pairs) = connected();
     serve(pairs, |_| echo());
     let mut tasks = tokio::task::JoinSet::new();
     for seed in 0..16 {
-        let forwarder = forwarder.clone();
+        let opener = opener.clone();
         tasks.spawn(async move {
-            let (mut reader, mut writer) = tokio::io::split(forwarder.open(80).await.unwrap());
+            let (mut reader, mut writer) = tokio::io::split(opener.open(80).await.unwrap());
             let (sent, mut got) = (pattern(200_000, seed), Vec::new());
-            let (written, read) = tokio::join!(
+            tokio::try_join!(
                 async {
                     writer.write_all(&sent).await?;
                     writer.shutdown().await
@@ -128,9 +128,9 @@ async fn many_at_a_time_keep_their_bytes_apart() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failure_is_told_behind_the_data_and_concerns_no_other() {
-    let (forwarder, mut pairs) = connected();
-    let (mut other, kept) = pair(&forwarder, &mut pairs).await;
-    let (mut forwarded, incoming) = pair(&forwarder, &mut pairs).await;
+    let (opener, mut pairs) = connected();
+    let (mut other, kept) = pair(&opener, &mut pairs).await;
+    let (mut forwarded, incoming) = pair(&opener, &mut pairs).await;
     incoming.data.put(&pattern(50_000, 0)).await.unwrap();
     let failed = tokio::spawn(incoming.fail("connection refused"));
     let mut got = Vec::new();
@@ -148,11 +148,11 @@ async fn a_failure_is_told_behind_the_data_and_concerns_no_other() {
 
 #[tokio::test(start_paused = true)]
 async fn a_dropped_connection_is_reset_at_once() {
-    let (forwarder, mut pairs) = connected();
-    let (forwarded, incoming) = pair(&forwarder, &mut pairs).await;
+    let (opener, mut pairs) = connected();
+    let (forwarded, incoming) = pair(&opener, &mut pairs).await;
     drop(forwarded);
     assert_eq!(incoming.gone().await, StreamError::Reset(RstStatus::CANCEL));
-    let (forwarded, incoming) = pair(&forwarder, &mut pairs).await;
+    let (forwarded, incoming) = pair(&opener, &mut pairs).await;
     drop(incoming);
     forwarded.data.gone().await;
     let error = forwarded.result().await.unwrap_err();
@@ -161,8 +161,8 @@ async fn a_dropped_connection_is_reset_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn what_came_in_front_of_a_reset_is_delivered() {
-    let (forwarder, mut pairs) = connected();
-    let (mut forwarded, incoming) = pair(&forwarder, &mut pairs).await;
+    let (opener, mut pairs) = connected();
+    let (mut forwarded, incoming) = pair(&opener, &mut pairs).await;
     forwarded.write_all(&pattern(40_000, 3)).await.unwrap();
     forwarded.data.flushed().await.unwrap();
     drop(forwarded);
@@ -176,9 +176,9 @@ async fn what_came_in_front_of_a_reset_is_delivered() {
 
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_stops_is_reset_alone_and_the_others_go_on() {
-    let (forwarder, pairs) = connected();
+    let (opener, pairs) = connected();
     serve(pairs, |port| if port == 80 { echo() } else { deaf() });
-    let mut stuck = forwarder.open(81).await.unwrap();
+    let mut stuck = opener.open(81).await.unwrap();
     let writes = tokio::spawn(async move {
         let bytes = pattern(64 * 1024, 0);
         loop {
@@ -187,7 +187,7 @@ async fn a_reader_that_stops_is_reset_alone_and_the_others_go_on() {
             }
         }
     });
-    let mut forwarded = forwarder.open(80).await.unwrap();
+    let mut forwarded = opener.open(80).await.unwrap();
     let sent = pattern(30_000, 1);
     let started = tokio::time::Instant::now();
     while started.elapsed() < Duration::from_secs(10) {
@@ -206,9 +206,9 @@ async fn a_reader_that_stops_is_reset_alone_and_the_others_go_on() {
 #[tokio::test(start_paused = true)]
 async fn a_slow_reader_loses_nothing_and_is_not_reset() {
     const ALL: usize = 2_000_000;
-    let (forwarder, mut pairs) = connected();
-    let (_idle, _kept) = pair(&forwarder, &mut pairs).await;
-    let (mut forwarded, mut incoming) = pair(&forwarder, &mut pairs).await;
+    let (opener, mut pairs) = connected();
+    let (_idle, _kept) = pair(&opener, &mut pairs).await;
+    let (mut forwarded, mut incoming) = pair(&opener, &mut pairs).await;
     let writer = tokio::spawn(async move {
         forwarded.write_all(&pattern(ALL, 7)).await.unwrap();
         forwarded.shutdown().await.unwrap();
@@ -228,8 +228,8 @@ async fn a_slow_reader_loses_nothing_and_is_not_reset() {
 
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_is_alone_may_stop_for_long() {
-    let (forwarder, mut pairs) = connected();
-    let (mut forwarded, mut incoming) = pair(&forwarder, &mut pairs).await;
+    let (opener, mut pairs) = connected();
+    let (mut forwarded, mut incoming) = pair(&opener, &mut pairs).await;
     let writer = tokio::spawn(async move {
         forwarded.write_all(&pattern(500_000, 7)).await.unwrap();
         forwarded.shutdown().await.unwrap();
@@ -245,11 +245,11 @@ async fn a_reader_that_is_alone_may_stop_for_long() {
 /// A new connection comes through although nobody reads the only one there is, and is served.
 #[tokio::test(start_paused = true)]
 async fn a_connection_can_be_opened_beside_one_that_nobody_reads() {
-    let (forwarder, mut pairs) = connected();
-    let (mut forwarded, unread) = pair(&forwarder, &mut pairs).await;
+    let (opener, mut pairs) = connected();
+    let (mut forwarded, unread) = pair(&opener, &mut pairs).await;
     let writer = tokio::spawn(async move { while forwarded.write_all(&pattern(10_000, 0)).await.is_ok() {} });
     tokio::time::sleep(Duration::from_millis(500)).await;
-    let (_second, incoming) = pair(&forwarder, &mut pairs).await;
+    let (_second, incoming) = pair(&opener, &mut pairs).await;
     assert_eq!(incoming.request, 1);
     assert_eq!(unread.gone().await, StreamError::Stalled(LIMITS.stall));
     drop(unread);
@@ -260,34 +260,34 @@ async fn a_connection_can_be_opened_beside_one_that_nobody_reads() {
 async fn more_connections_than_the_limit_are_refused() {
     let limits = Limits { pairs: 1, ..LIMITS };
     let (here, there) = duplex(1024);
-    let (forwarder, connection) = client(here, &[], &LIMITS);
+    let (opener, connection) = client(here, &[], &LIMITS);
     tokio::spawn(connection);
     let (mut pairs, connection) = server(there, &[], &limits);
     tokio::spawn(connection);
-    let (first, incoming) = pair(&forwarder, &mut pairs).await;
-    let refused = forwarder.open(80).await.unwrap_err();
+    let (first, incoming) = pair(&opener, &mut pairs).await;
+    let refused = opener.open(80).await.unwrap_err();
     assert_eq!(refused, OpenError::Refused(RstStatus::REFUSED_STREAM));
     drop((first, incoming));
     tokio::time::sleep(Duration::from_secs(1)).await;
-    pair(&forwarder, &mut pairs).await;
+    pair(&opener, &mut pairs).await;
 
-    let (forwarder, mut pairs) = connected_with(limits);
-    let _first = pair(&forwarder, &mut pairs).await;
-    assert_eq!(forwarder.open(80).await.unwrap_err(), OpenError::TooMany);
+    let (opener, mut pairs) = connected_with(limits);
+    let _first = pair(&opener, &mut pairs).await;
+    assert_eq!(opener.open(80).await.unwrap_err(), OpenError::TooMany);
 }
 
 #[tokio::test(start_paused = true)]
 async fn stream_numbers_run_out_and_then_the_connection_ends_with_its_last_stream() {
     let (here, there) = duplex(1024);
-    let (forwarder, connection) = client(here, &[], &LIMITS);
+    let (opener, connection) = client(here, &[], &LIMITS);
     let client_end = tokio::spawn(connection);
     let (mut pairs, connection) = server(there, &[], &LIMITS);
     let server_end = tokio::spawn(connection);
-    forwarder.shared.lock().set_next_own(StreamId::MAX.get() - 2);
-    let (forwarded, incoming) = pair(&forwarder, &mut pairs).await;
-    assert_eq!(forwarder.open(80).await.unwrap_err(), OpenError::IdsExhausted);
+    opener.shared.lock().set_next_own(StreamId::MAX.get() - 2);
+    let (forwarded, incoming) = pair(&opener, &mut pairs).await;
+    assert_eq!(opener.open(80).await.unwrap_err(), OpenError::IdsExhausted);
     incoming.data.put(b"goes on").await.unwrap();
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
     assert!(!client_end.is_finished() && !server_end.is_finished());
     assert!(forwarded.data.check().is_ok());
     drop(forwarded);
@@ -302,36 +302,36 @@ async fn stream_numbers_run_out_and_then_the_connection_ends_with_its_last_strea
 #[tokio::test(start_paused = true)]
 async fn a_pair_that_nobody_accepts_times_out() {
     let (here, _there) = duplex(64 * 1024);
-    let (forwarder, connection) = client(here, &[], &Limits { peer_timeout: Duration::ZERO, ..LIMITS });
+    let (opener, connection) = client(here, &[], &Limits { peer_timeout: Duration::ZERO, ..LIMITS });
     tokio::spawn(connection);
     let started = tokio::time::Instant::now();
-    assert_eq!(forwarder.open(80).await.unwrap_err(), OpenError::TimedOut);
+    assert_eq!(opener.open(80).await.unwrap_err(), OpenError::TimedOut);
     assert_eq!(started.elapsed(), LIMITS.stream_creation);
 }
 
 #[tokio::test(start_paused = true)]
 async fn heartbeats_keep_an_idle_connection_and_find_a_silent_peer() {
-    let (forwarder, mut pairs) = connected();
-    let (forwarded, _incoming) = pair(&forwarder, &mut pairs).await;
+    let (opener, mut pairs) = connected();
+    let (forwarded, _incoming) = pair(&opener, &mut pairs).await;
     tokio::time::sleep(Duration::from_mins(10)).await;
     assert!(forwarded.data.check().is_ok());
 
     let (here, _there) = duplex(64 * 1024);
-    let (forwarder, connection) = client(here, &[], &LIMITS);
-    let (end, opened) = tokio::join!(connection, forwarder.open(80));
+    let (opener, connection) = client(here, &[], &LIMITS);
+    let (end, pair) = tokio::join!(connection, opener.open(80));
     assert_eq!(end, End::PeerTimeout);
-    assert!(opened.is_err());
+    assert!(pair.is_err());
 }
 
 #[tokio::test(start_paused = true)]
 async fn closing_ends_what_is_open() {
     let (here, there) = duplex(64 * 1024);
-    let (forwarder, connection) = client(here, &[], &LIMITS);
+    let (opener, connection) = client(here, &[], &LIMITS);
     let near = tokio::spawn(connection);
     let (mut pairs, connection) = server(there, &[], &LIMITS);
     let far = tokio::spawn(connection);
-    let (forwarded, incoming) = pair(&forwarder, &mut pairs).await;
-    forwarder.close();
+    let (forwarded, incoming) = pair(&opener, &mut pairs).await;
+    opener.close();
     assert_eq!(near.await.unwrap(), End::Closed);
     assert_eq!(far.await.unwrap(), End::Finished);
     assert_eq!(forwarded.data.gone().await, StreamError::Lost);
@@ -341,29 +341,29 @@ async fn closing_ends_what_is_open() {
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_is_cut_is_lost_at_both_ends() {
     let (here, there) = duplex(1024);
-    let (forwarder, connection) = client(here, &[], &LIMITS);
+    let (opener, connection) = client(here, &[], &LIMITS);
     let near = tokio::spawn(connection);
     let (mut pairs, connection) = server(there, &[], &LIMITS);
     let far = tokio::spawn(connection);
-    let (forwarded, incoming) = pair(&forwarder, &mut pairs).await;
+    let (forwarded, incoming) = pair(&opener, &mut pairs).await;
     near.abort();
     assert_eq!(incoming.gone().await, StreamError::Lost);
     assert!(matches!(far.await.unwrap(), End::Lost(_)));
     assert_eq!(forwarded.data.gone().await, StreamError::Lost);
-    assert_eq!(forwarder.open(80).await.unwrap_err(), OpenError::Closed);
+    assert_eq!(opener.open(80).await.unwrap_err(), OpenError::Closed);
     assert!(pairs.next().await.is_none());
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_connection_ends_in_its_time() {
-    let limits = Limits { idle: Duration::from_secs(60), ..LIMITS };
+    let limits = Limits { idle: Duration::from_mins(1), ..LIMITS };
     let (here, there) = duplex(1024);
-    let (forwarder, connection) = client(here, &[], &limits);
+    let (opener, connection) = client(here, &[], &limits);
     let near = tokio::spawn(connection);
     let (mut pairs, connection) = server(there, &[], &LIMITS);
     tokio::spawn(connection);
-    let _pair = pair(&forwarder, &mut pairs).await;
+    let _pair = pair(&opener, &mut pairs).await;
     let started = tokio::time::Instant::now();
     assert_eq!(near.await.unwrap(), End::Idle);
-    assert!(started.elapsed() >= Duration::from_secs(60));
+    assert!(started.elapsed() >= Duration::from_mins(1));
 }
