@@ -1,7 +1,7 @@
-//! Strait on tokio: the gateway that carries exec sessions between WebSocket and SPDY/3.1, and a node, a
-//! streaming server for local processes.
+//! Strait on tokio: the gateway that carries exec sessions between WebSocket and SPDY/3.1, a node, which is a
+//! streaming server for local processes, and a [client](client).
 //!
-//! Both are closed by default: [`ServerOptions`] says what opens them, and [`Shutdown`] how they stop.
+//! The servers are closed by default: [`ServerOptions`] says what opens them, and [`Shutdown`] how they stop.
 
 mod answer;
 mod handshake;
@@ -23,6 +23,7 @@ mod stream;
 mod token;
 mod upstream;
 
+pub mod client;
 #[cfg(target_os = "linux")]
 mod forward_session;
 pub mod gateway;
