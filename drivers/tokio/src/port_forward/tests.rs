@@ -87,8 +87,8 @@ async fn bytes_and_half_closes_go_both_ways() {
             forwarded.shutdown().await
         },
         far.read_to_end(&mut got)
-    );
-    (written.unwrap(), read.unwrap());
+    )
+    .unwrap();
     assert_eq!(got, sent);
     // The other half goes on for as long as it takes.
     tokio::time::sleep(Duration::from_secs(100)).await;
@@ -117,8 +117,8 @@ async fn many_at_a_time_keep_their_bytes_apart() {
                     writer.shutdown().await
                 },
                 reader.read_to_end(&mut got)
-            );
-            (written.unwrap(), read.unwrap());
+            )
+            .unwrap();
             assert!(got == sent);
             reader.unsplit(writer).result().await.unwrap();
         });
