@@ -6,6 +6,9 @@ mod image;
 mod msrv;
 mod proofs;
 mod run;
+mod size;
+
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -27,6 +30,15 @@ enum Chore {
     /// What can be shown about the engine on a Cortex-M3: it needs no allocator, it has no path to a panic behind the
     /// handshake, and its tests pass there.
     Proofs,
+    /// What the engine takes of flash, memory and stack, compared with the committed file.
+    Size {
+        /// Writes the committed file.
+        #[arg(long)]
+        write: bool,
+        /// Prints sections and code by crate of this ELF image instead.
+        #[arg(long)]
+        image: Option<PathBuf>,
+    },
     /// Checks that the project builds with the Rust version that it states, and that no dependency wants more.
     Msrv,
     /// Runs fuzz targets (all, or those named) for some time each.
@@ -55,6 +67,8 @@ fn main() -> Result<()> {
         Chore::Ci => ci(),
         Chore::Lint => lint(),
         Chore::Proofs => proofs::check(),
+        Chore::Size { image: Some(image), .. } => size::image(&image),
+        Chore::Size { write, image: None } => size::check(write),
         Chore::Msrv => msrv::check(),
         Chore::Fuzz { targets, seconds } => fuzz::run(&targets, seconds),
         Chore::Peers { names, full } => peers(&names, full),
@@ -67,6 +81,7 @@ fn ci() -> Result<()> {
     lint()?;
     msrv::check()?;
     proofs::check()?;
+    size::check(false)?;
     peers(&[], false)?;
     bench_smoke()?;
     fuzz::run(&[], 20)?;
