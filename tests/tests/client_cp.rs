@@ -116,7 +116,7 @@ async fn an_interrupted_copy_is_an_error_and_is_resumed() {
     let proxy = Proxy::start(node.address()).await;
     let room = tempfile::tempdir().expect("a directory");
     let [from, there, back] = ["from", "there", "back"].map(|name| room.path().join(name));
-    let size = if long_tests_are_wanted("a file of 2 GiB, cut each way") { 2 << 30 } else { 400 << 20 };
+    let size = if long_tests_are_wanted("a file of 2 GiB, cut each way") { 2 << 30 } else { 120 << 20 };
     let mut command = Command::new("head");
     let file = fs::File::create(&from).expect("a file");
     assert!(command.args(["-c", &size.to_string(), "/dev/urandom"]).stdout(file).status().expect("head runs").success());
