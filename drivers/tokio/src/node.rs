@@ -289,13 +289,11 @@ impl Node {
         request: &Request<'_>,
         wanted: impl Fn(Subprotocol) -> bool,
     ) -> Result<Accepted, Vec<u8>> {
-        let known = |list: &[Subprotocol]| -> Vec<_> {
-            list.iter().copied().filter(|&known| wanted(known)).collect()
-        };
-        let agreed = match Upgrade::of(request) {
-            Some(Upgrade::WebSocket) => Accepted::websocket(request, &known(&self.websocket)),
-            Some(Upgrade::Spdy) | None => Accepted::spdy(request, &known(&self.spdy)),
-        };
+        let is_websocket = Upgrade::of(request) == Some(Upgrade::WebSocket);
+        let known = if is_websocket { &self.websocket } else { &self.spdy };
+        let known: Vec<Subprotocol> = known.iter().copied().filter(|&known| wanted(known)).collect();
+        let agreed =
+            if is_websocket { Accepted::websocket(request, &known) } else { Accepted::spdy(request, &known) };
         agreed.map_err(|refusal| answer::refusal(&refusal, request))
     }
 
