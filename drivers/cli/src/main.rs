@@ -56,7 +56,7 @@ async fn run(program: Program) -> anyhow::Result<ExitCode> {
     match program {
         Program::Demo(demo) => return demo::run(demo.once, shutdown_on_signal()?).await,
         Program::Gateway(arguments) => serve::gateway(arguments, shutdown_on_signal()?).await?,
-        Program::Node(arguments) => serve::node(arguments, shutdown_on_signal()?).await?,
+        Program::Node(arguments) => Box::pin(serve::node(arguments, shutdown_on_signal()?)).await?,
         Program::Exec(arguments) => return client::exec(arguments).await,
         Program::Attach(arguments) => return client::attach(arguments).await,
         Program::Cp(arguments) => return cp::copy(arguments).await,
