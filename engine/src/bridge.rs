@@ -119,6 +119,10 @@ pub trait Bridge {
     /// Acts on a deadline that has passed.
     fn time(&mut self, now: Instant);
 
+    /// Asks the client for a sign of life at once, out of turn: one that is gone answers with a reset of its connection. A
+    /// protocol without heartbeats leaves it at that.
+    fn ask_client(&mut self) {}
+
     /// Ends the session because this end shuts down, which the client is told.
     fn shut_down(&mut self);
 }
