@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use crate::answer;
 use crate::handshake;
+use crate::hangup;
 use crate::head::Head;
 use crate::listener;
 use crate::metrics::{Metrics, ProxyType};
@@ -327,7 +328,12 @@ impl Gateway {
         let mut last = None;
         let is_tunnel = plan.verb == Verb::PortForward && matches!(plan.client, Client::WebSocket(_));
         for Attempt { request, then, proves } in plan.attempts {
-            match timed(upstream::upgrade(&self.upstream, &request, &self.limits), self.metrics()).await {
+            let asked = timed(upstream::upgrade(&self.upstream, &request, &self.limits), self.metrics());
+            let answered = tokio::select! {
+                answered = asked => answered,
+                () = hangup::gone(&client) => return None,
+            };
+            match answered {
                 Ok(upgraded) => {
                     self.learn(proves);
                     if is_tunnel {

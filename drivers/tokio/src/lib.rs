@@ -5,6 +5,7 @@
 
 mod answer;
 mod handshake;
+mod hangup;
 mod head;
 mod listener;
 mod metrics;
