@@ -135,7 +135,7 @@ where
     pub(crate) async fn run(mut self) -> Summary {
         poll_fn(|cx| self.poll(cx)).await;
         let (from_upstream, to_upstream) = match &self.upstream {
-            Upstream::Connected(socket) => socket.end(),
+            Upstream::Connected(socket) => self.end(socket),
             Upstream::Ended { received, sent } => (*received, *sent),
             Upstream::Dialing(_) => (0, 0),
         };
@@ -239,13 +239,23 @@ where
     /// Lets go of an upstream that has no part in what is left of the session. True if it did.
     fn release(&mut self, now: Instant) -> bool {
         let Upstream::Connected(socket) = &self.upstream else { return false };
-        if self.bridge.outcome().is_none() || self.bridge.is_writable(Side::Upstream) {
+        if !self.bridge.is_done_with_upstream() {
             return false;
         }
-        let (received, sent) = socket.end();
+        let (received, sent) = self.end(socket);
         self.upstream = Upstream::Ended { received, sent };
         self.bridge.eof(Side::Upstream, now);
         true
+    }
+
+    /// Upstream's connection is about to be dropped. How much was received and sent.
+    fn end(&self, socket: &Socket<U>) -> (u64, u64) {
+        let is_given_up = !socket.eof && !self.bridge.is_writable(Side::Upstream);
+        if is_given_up && self.bridge.outcome() != Some(Outcome::Completed) {
+            // It may not read what it was sent, so it would not see an end behind that.
+            socket.io.abort();
+        }
+        (socket.received, socket.sent)
     }
 
     /// Moves what comes from one side to the other one, as far as it goes without waiting.
@@ -360,7 +370,7 @@ where
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Tcp + Unpin> Socket<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
     /// Reads into the lane, or, from a client for whose input there has been no room for a while, beside it.
     fn poll_read_or_hold(
         &mut self,
@@ -432,15 +442,6 @@ impl<T: AsyncRead + AsyncWrite + Tcp + Unpin> Socket<T> {
             result?;
         }
         Ok(())
-    }
-
-    /// Before it is dropped: how much was received and sent.
-    fn end(&self) -> (u64, u64) {
-        if !self.eof {
-            // Its peer may not read what it was sent, so it would not see an end behind that.
-            self.io.abort();
-        }
-        (self.received, self.sent)
     }
 
     /// True if the sending half was shut down by this call.

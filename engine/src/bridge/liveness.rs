@@ -19,6 +19,8 @@ struct Running {
     next_ping: Instant,
     /// When data went either way last.
     active: Instant,
+    /// The client was written data since it was looked at whether it takes any.
+    client_took: bool,
     client: Peer,
     upstream: Peer,
 }
@@ -30,10 +32,10 @@ struct Peer {
     /// Data was written to it since: it may be busy with it, and deaf behind it. A process that reads no stdin
     /// keeps a Go server from answering pings, and a full pager keeps a Go client from it.
     busy: bool,
-    /// Data was written to it since it was looked at whether it takes any.
-    took: bool,
     /// What it sent waits to be passed on, so that nothing more is read from it: it is not silent, but unheard.
     held: bool,
+    /// It cannot be asked: its silence means nothing.
+    mute: bool,
     /// When it was sent the heartbeat that it has not answered.
     asked: Option<Instant>,
     round_trip: Option<Duration>,
@@ -58,9 +60,17 @@ impl Liveness {
 
     /// Both connections stand.
     pub(super) fn start(&mut self, now: Instant) {
-        let peer = Peer { heard: now, busy: false, took: false, held: false, asked: None, round_trip: None };
+        let peer = Peer { heard: now, busy: false, held: false, mute: false, asked: None, round_trip: None };
         let next_ping = now.after(self.ping_interval);
-        self.running = Some(Running { next_ping, active: now, client: peer, upstream: peer });
+        self.running =
+            Some(Running { next_ping, active: now, client_took: false, client: peer, upstream: peer });
+    }
+
+    /// The protocol of `side` has no heartbeats.
+    pub(super) fn mute(&mut self, side: Side) {
+        if let Some(running) = &mut self.running {
+            running.peer_mut(side).mute = true;
+        }
     }
 
     /// Something came from `side`.
@@ -110,8 +120,8 @@ impl Liveness {
     #[inline]
     pub(super) fn told(&mut self, side: Side) {
         if let Some(running) = &mut self.running {
-            let peer = running.peer_mut(side);
-            (peer.busy, peer.took) = (true, true);
+            running.peer_mut(side).busy = true;
+            running.client_took |= side == Side::Client;
         }
     }
 
@@ -138,7 +148,7 @@ impl Liveness {
     pub(super) fn is_stalled(&mut self, now: Instant) -> bool {
         let is_due = self.idle_deadline().is_some_and(|deadline| deadline <= now);
         let Some(running) = self.running.as_mut().filter(|_| is_due) else { return false };
-        if core::mem::take(&mut running.client.took) {
+        if core::mem::take(&mut running.client_took) {
             running.active = now;
             return false;
         }
@@ -178,7 +188,7 @@ impl Liveness {
     fn death(&self, running: &Running, side: Side) -> Option<Instant> {
         let peer = running.peer(side);
         // Without pings nobody has to say anything.
-        let waits = peer.busy || peer.held;
+        let waits = peer.busy || peer.held || peer.mute;
         let counts = !self.peer_timeout.is_zero() && !self.ping_interval.is_zero() && !waits;
         counts.then(|| peer.heard.after(self.peer_timeout))
     }
