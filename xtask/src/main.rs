@@ -37,6 +37,14 @@ enum Chore {
         #[arg(long, default_value_t = 60)]
         seconds: u32,
     },
+    /// Runs Strait among peers that others have written, and writes the tables of docs/PEERS.md.
+    Peers {
+        /// Names of suites; all of them by default.
+        names: Vec<String>,
+        /// Every version, not only those that CI has time for.
+        #[arg(long)]
+        full: bool,
+    },
     /// Runs each benchmark once, to see that it works and that what it carries is right.
     BenchSmoke,
 }
@@ -49,6 +57,7 @@ fn main() -> Result<()> {
         Chore::Proofs => proofs::check(),
         Chore::Msrv => msrv::check(),
         Chore::Fuzz { targets, seconds } => fuzz::run(&targets, seconds),
+        Chore::Peers { names, full } => peers(&names, full),
         Chore::BenchSmoke => bench_smoke(),
     }
 }
@@ -58,9 +67,18 @@ fn ci() -> Result<()> {
     lint()?;
     msrv::check()?;
     proofs::check()?;
+    peers(&[], false)?;
     bench_smoke()?;
     fuzz::run(&[], 20)?;
     cargo(["run", "--release", "--", "demo", "--once"])
+}
+
+fn peers(names: &[String], full: bool) -> Result<()> {
+    run::command("cargo")
+        .args(["test", "--package", "strait-tests", "--test", "peers", "--", "--peers"])
+        .args(full.then_some("--full"))
+        .args(names)
+        .run()
 }
 
 fn lint() -> Result<()> {
