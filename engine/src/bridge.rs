@@ -6,12 +6,14 @@
 //! |---|---|
 //! | [`ExecBridge`] | the channels of an exec or attach session, whatever carries them |
 //! | [`TunnelBridge`] | the two ends of a tunnel: a WebSocket and the SPDY connection in it |
+//! | [`PortsBridge`] | a legacy port-forward over WebSocket and the pairs of streams of a SPDY one |
 
 mod exec;
 mod joint;
 mod lane;
 mod liveness;
 mod outcome;
+mod ports;
 mod status;
 mod tunnel;
 mod turn;
@@ -21,6 +23,7 @@ use core::time::Duration;
 pub use self::exec::ExecBridge;
 pub use self::lane::{HEADROOM, Lane, Memory, SMALL};
 pub use self::outcome::{Carried, Flow, Outcome};
+pub use self::ports::PortsBridge;
 pub use self::tunnel::TunnelBridge;
 pub use self::turn::Turn;
 
