@@ -133,6 +133,16 @@ pub trait Bridge {
     /// Acts on a deadline that has passed.
     fn time(&mut self, now: Instant);
 
+    /// True if upstream's connection may be dropped although the session is not finished: nothing that comes from it counts, and
+    /// nothing can be written to it.
+    fn is_done_with_upstream(&self) -> bool {
+        false
+    }
+
+    /// Asks the client for a sign of life at once, out of turn: one that is gone answers with a reset of its connection. A
+    /// protocol without heartbeats leaves it at that.
+    fn ask_client(&mut self) {}
+
     /// Ends the session because this end shuts down, which the client is told.
     fn shut_down(&mut self);
 }
