@@ -1,3 +1,4 @@
+mod client;
 mod serving;
 mod upstream;
 
@@ -7,6 +8,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use strait::k8s::Subprotocol;
 
+use crate::cp::Copy;
+
+pub(crate) use client::{Attach, Exec, ServerOptions};
 pub(crate) use serving::Serving;
 pub(crate) use upstream::UpstreamOptions;
 
@@ -17,9 +21,11 @@ pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) program: Program,
 
-    /// More log on standard error: -v for each session's details, -vv for everything.
-    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
-    pub(crate) verbose: u8,
+    /// More log on standard error. Servers: -v for each session's details, -vv for everything. Clients, as kubectl: -v=6 for requests, -v=7 for
+    /// their headers, -v=9 for everything.
+    #[arg(short, long, visible_alias = "v", global = true, value_name = "LEVEL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "1", action = clap::ArgAction::Append, value_parser = clap::value_parser!(u8).range(..=10))]
+    pub(crate) verbose: Vec<u8>,
 
     /// Form of the log.
     #[arg(long, value_enum, default_value_t, global = true)]
@@ -34,6 +40,37 @@ pub(crate) enum Program {
     Gateway(Gateway),
     /// Run commands on this host for kubectl, without a cluster, and a main process to attach to.
     Node(Node),
+    /// Run a command in a container, as kubectl does.
+    Exec(Exec),
+    /// Join the main process of a container, as kubectl does.
+    Attach(Attach),
+    /// Copy files and directories to and from a container.
+    Cp(Copy),
+    /// Print a script that makes a shell complete this program's commands.
+    Completion {
+        /// For which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages into a directory.
+    #[command(hide = true)]
+    Man {
+        /// Where to.
+        directory: PathBuf,
+    },
+}
+
+impl Program {
+    /// True if it talks to a server for one user, rather than being one.
+    pub(crate) const fn is_client(&self) -> bool {
+        matches!(self, Self::Exec(_) | Self::Attach(_) | Self::Cp(_))
+    }
+}
+
+impl Arguments {
+    /// How much is logged: each `-v` counts.
+    pub(crate) fn verbosity(&self) -> u8 {
+        self.verbose.iter().fold(0, |sum, level| sum.saturating_add(*level))
+    }
 }
 
 #[derive(Debug, Args)]
@@ -73,27 +110,36 @@ pub(crate) struct Node {
     pub(crate) token_file: Option<PathBuf>,
 
     /// Subprotocols that are spoken over SPDY; none refuses SPDY.
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = subprotocol,
-          default_value = "v4.channel.k8s.io,v3.channel.k8s.io,v2.channel.k8s.io,channel.k8s.io")]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = spdy_protocol,
+          default_value = "v4.channel.k8s.io,v3.channel.k8s.io,v2.channel.k8s.io,channel.k8s.io,portforward.k8s.io")]
     pub(crate) spdy_protocols: Vec<Subprotocol>,
 
     /// Subprotocols that are spoken over WebSocket; `none` is a client that offers none, and an empty list refuses
     /// WebSocket.
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = subprotocol,
-          default_value = "v5.channel.k8s.io,v4.channel.k8s.io,v4.base64.channel.k8s.io,channel.k8s.io,base64.channel.k8s.io,none")]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = websocket_protocol,
+          default_value = "v5.channel.k8s.io,v4.channel.k8s.io,v4.base64.channel.k8s.io,channel.k8s.io,base64.channel.k8s.io,none,SPDY/3.1+portforward.k8s.io")]
     pub(crate) websocket_protocols: Vec<Subprotocol>,
 
     #[command(flatten)]
     pub(crate) serving: Serving,
 }
 
-/// A subprotocol by its name. An empty word is one that nobody speaks here, so that a list can be empty.
-fn subprotocol(name: &str) -> Result<Subprotocol, String> {
+/// A subprotocol by its name. An empty word is one that nobody speaks over SPDY, so that a list can be empty.
+fn spdy_protocol(name: &str) -> Result<Subprotocol, String> {
+    if name.is_empty() { Ok(Subprotocol::None) } else { subprotocol(name) }
+}
+
+/// The same for WebSocket, where `none` is spoken.
+fn websocket_protocol(name: &str) -> Result<Subprotocol, String> {
     match name {
         "none" => Ok(Subprotocol::None),
         "" => Ok(Subprotocol::PortForward),
-        _ => Subprotocol::from_name(name).ok_or_else(|| format!("no subprotocol {name}")),
+        _ => subprotocol(name),
     }
+}
+
+fn subprotocol(name: &str) -> Result<Subprotocol, String> {
+    Subprotocol::from_name(name).ok_or_else(|| format!("no subprotocol {name}"))
 }
 
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]

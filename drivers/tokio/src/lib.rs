@@ -4,9 +4,10 @@
 //! The servers are closed by default: [`ServerOptions`] says what opens them, and [`Shutdown`] how they stop.
 
 mod answer;
-mod handshake;
+mod hangup;
 mod head;
 mod listener;
+mod message_output;
 mod metrics;
 mod origin;
 mod overflow;
@@ -23,6 +24,8 @@ mod token;
 mod upstream;
 
 pub mod client;
+#[cfg(target_os = "linux")]
+mod forward_session;
 pub mod gateway;
 pub mod kubernetes_api;
 #[cfg(target_os = "linux")]
@@ -32,15 +35,18 @@ pub mod node;
 #[cfg(target_os = "linux")]
 mod node_session;
 pub mod operations;
+pub mod port_forward;
 #[cfg(target_os = "linux")]
 pub mod process;
 #[cfg(target_os = "linux")]
 mod subject;
 pub mod tls;
+pub mod tunnel;
 
 pub use metrics::Metrics;
 pub use server::{Exposed, ServerOptions};
 pub use session::Summary;
 pub use shutdown::Shutdown;
+pub use strait::gateway::UpstreamKind;
 pub use token::TokenError;
-pub use upstream::{Upstream, UpstreamError, UpstreamKind};
+pub use upstream::{Upstream, UpstreamError};

@@ -91,7 +91,8 @@ fn header(head: &str, name: &str) -> String {
 fn websocket_101(head: &str, protocol: &str) -> String {
     let accept = strait::ws::accept_key(header(head, "Sec-WebSocket-Key").as_bytes());
     let accept = str::from_utf8(&accept).unwrap();
-    let protocol = if protocol.is_empty() { String::new() } else { format!("Sec-WebSocket-Protocol: {protocol}\r\n") };
+    let protocol =
+        if protocol.is_empty() { String::new() } else { format!("Sec-WebSocket-Protocol: {protocol}\r\n") };
     format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Accept: {accept}\r\n{protocol}\r\n"
@@ -115,7 +116,8 @@ async fn the_fallback_falls_back_exactly_when_the_upgrade_failed() {
         ("503", true, |_| "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n".into()),
         ("a redirect", true, |_| "HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n".into()),
         ("a wrong accept key", true, |head| {
-            websocket_101(head, "v5.channel.k8s.io").replace("Sec-WebSocket-Accept: ", "Sec-WebSocket-Accept: x")
+            websocket_101(head, "v5.channel.k8s.io")
+                .replace("Sec-WebSocket-Accept: ", "Sec-WebSocket-Accept: x")
         }),
         ("no accept key", true, |head| {
             websocket_101(head, "v5.channel.k8s.io").replace("Sec-WebSocket-Accept", "X-Accept")
@@ -130,20 +132,25 @@ async fn the_fallback_falls_back_exactly_when_the_upgrade_failed() {
         ("a connection that ends", false, |_| String::new()),
     ];
     for (case, falls_back, answer) in table {
-        let script = Script::start(move |head| {
-            if head.starts_with("POST") { SPDY_101.into() } else { answer(head) }
-        })
-        .await;
+        let script =
+            Script::start(move |head| if head.starts_with("POST") { SPDY_101.into() } else { answer(head) })
+                .await;
         let executor = Executor::new(script.server());
         let session = soon(case, executor.exec(&POD, ["date"], OUTPUT)).await;
         let expected: &[&str] = if falls_back { &["GET", "POST"] } else { &["GET"] };
         assert_eq!(script.methods(), expected, "{case}: {session:?}");
         match session {
             Ok(session) if falls_back => {
-                assert_eq!((session.transport(), session.protocol()), (Transport::Spdy, Subprotocol::V4), "{case}");
+                assert_eq!(
+                    (session.transport(), session.protocol()),
+                    (Transport::Spdy, Subprotocol::V4),
+                    "{case}"
+                );
             }
             Ok(session) => assert_eq!(session.transport(), Transport::WebSocket, "{case}"),
-            Err(error) => assert!(!falls_back && matches!(error, ConnectError::Answer(_)), "{case}: {error:?}"),
+            Err(error) => {
+                assert!(!falls_back && matches!(error, ConnectError::Answer(_)), "{case}: {error:?}")
+            }
         }
     }
 }
@@ -176,7 +183,8 @@ async fn nothing_that_spdy_would_meet_again_makes_it_fall_back() {
 #[tokio::test]
 async fn what_spdy_says_is_what_the_user_gets() {
     let script = Script::start(|head| {
-        let json = format!(r#"{{"kind":"Status","message":"{} is refused"}}"#, head.split(' ').next().unwrap());
+        let json =
+            format!(r#"{{"kind":"Status","message":"{} is refused"}}"#, head.split(' ').next().unwrap());
         format!("HTTP/1.1 403 Forbidden\r\nContent-Length: {}\r\n\r\n{json}", json.len())
     })
     .await;
@@ -210,7 +218,8 @@ async fn requests_are_those_of_kubectl() {
     }
     assert!(!websocket.contains("Origin"), "{websocket}");
     assert!(spdy.starts_with(&format!("POST {query} HTTP/1.1\r\n")), "{spdy}");
-    let offered: Vec<_> = spdy.lines().filter_map(|line| line.strip_prefix("X-Stream-Protocol-Version: ")).collect();
+    let offered: Vec<_> =
+        spdy.lines().filter_map(|line| line.strip_prefix("X-Stream-Protocol-Version: ")).collect();
     let names = ["v5", "v4", "v3", "v2", ""].map(|version| match version {
         "" => "channel.k8s.io".to_owned(),
         _ => format!("{version}.channel.k8s.io"),
@@ -237,7 +246,12 @@ async fn ways() -> Vec<(&'static str, rig::Server, Option<rig::Server>, Transpor
         ("a node over WebSocket v5", plain().await, None, Transport::WebSocket),
         ("a node over SPDY v4", plain().await, None, Transport::Spdy),
         ("a node without v5, fallen back", rig::Server::node(v4()).await, None, Transport::Fallback),
-        ("a node without WebSocket, fallen back", rig::Server::node(spdy_only()).await, None, Transport::Fallback),
+        (
+            "a node without WebSocket, fallen back",
+            rig::Server::node(spdy_only()).await,
+            None,
+            Transport::Fallback,
+        ),
         ("a gateway in front of SPDY", in_front, Some(behind), Transport::Fallback),
     ]
 }
@@ -246,7 +260,12 @@ fn executor(address: SocketAddr, transport: Transport) -> Executor {
     Executor::new(Server::new(&format!("http://{address}")).unwrap()).with_transport(transport)
 }
 
-async fn run(executor: &Executor, script: &str, stdin: &[u8], asked: StreamSet) -> (Vec<u8>, Vec<u8>, Result<Exit, SessionError>) {
+async fn run(
+    executor: &Executor,
+    script: &str,
+    stdin: &[u8],
+    asked: StreamSet,
+) -> (Vec<u8>, Vec<u8>, Result<Exit, SessionError>) {
     let session = executor.exec(&POD, ["sh", "-c", script], asked).await.expect(script);
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let streams = Streams::new().stdin(stdin).stdout(&mut stdout).stderr(&mut stderr);
@@ -264,9 +283,13 @@ async fn output_errors_and_exit_codes_come_over_every_way() {
             assert_eq!((&stdout[..], &stderr[..]), (&b"out\n"[..], &b"err\n"[..]), "{way}");
             assert_eq!(result.map_err(|error| error.to_string()), Ok(Exit { code }), "{way}");
         }
-        let error = executor.exec(&POD, ["/no/such/program"], OUTPUT).await.unwrap().run(Streams::new()).await;
+        let error =
+            executor.exec(&POD, ["/no/such/program"], OUTPUT).await.unwrap().run(Streams::new()).await;
         let error = error.unwrap_err();
-        assert!(matches!(&error, SessionError::Failed { message, .. } if message.contains("/no/such/program")), "{way}: {error:?}");
+        assert!(
+            matches!(&error, SessionError::Failed { message, .. } if message.contains("/no/such/program")),
+            "{way}: {error:?}"
+        );
     }
 }
 
@@ -340,14 +363,17 @@ async fn a_lost_connection_is_an_error_and_a_detached_one_says_so() {
             let mut far = TcpStream::connect(far).await.unwrap();
             let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
         });
-        let through = Executor::new(Server::new(&format!("http://{wire}")).unwrap()).with_transport(transport);
-        let mut process = through.exec(&POD, ["sh", "-c", "echo up; sleep 100"], OUTPUT).await.unwrap().spawn();
+        let through =
+            Executor::new(Server::new(&format!("http://{wire}")).unwrap()).with_transport(transport);
+        let mut process =
+            through.exec(&POD, ["sh", "-c", "echo up; sleep 100"], OUTPUT).await.unwrap().spawn();
         reads(process.stdout.as_mut().unwrap(), "up").await;
         cut.abort();
         let error = soon("the loss", process.wait()).await.unwrap_err();
         assert!(matches!(error, SessionError::Lost { .. }), "{transport}: {error:?}");
 
-        let mut process = executor.exec(&POD, ["sh", "-c", "echo up; sleep 100"], OUTPUT).await.unwrap().spawn();
+        let mut process =
+            executor.exec(&POD, ["sh", "-c", "echo up; sleep 100"], OUTPUT).await.unwrap().spawn();
         reads(process.stdout.as_mut().unwrap(), "up").await;
         process.detach();
         let error = soon("the end", process.wait()).await.unwrap_err();
@@ -414,7 +440,8 @@ async fn a_writer_that_fails_ends_the_session() {
     let node = rig::Server::node(Node::new("demo")).await;
     let session = executor(node.address, Transport::Fallback).exec(&POD, ["yes"], OUTPUT).await.unwrap();
     let mut room = [0; 10_000];
-    let result = soon("its end", session.run(Streams::new().stdout(std::io::Cursor::new(&mut room[..])))).await;
+    let result =
+        soon("its end", session.run(Streams::new().stdout(std::io::Cursor::new(&mut room[..])))).await;
     assert!(matches!(result, Err(SessionError::Output(_))), "{result:?}");
 }
 

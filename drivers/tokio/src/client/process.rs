@@ -93,11 +93,7 @@ impl Process {
 struct Unread(DuplexStream);
 
 impl AsyncWrite for Unread {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match Pin::new(&mut self.0).poll_write(cx, bytes) {
             Poll::Ready(Err(_)) => Poll::Ready(Ok(bytes.len())),
             other => other,

@@ -87,7 +87,8 @@ async fn through(proxy: &Intercept, host: &str, port: u16) -> Result<Connection,
     match scheme {
         "http" => connect(Box::new(io), proxy, host, port).await.map_err(failed),
         "https" => {
-            let tls = Connector::new(ClientTls::default(), address).map_err(|error| failed(error.to_string()))?;
+            let tls =
+                Connector::new(ClientTls::default(), address).map_err(|error| failed(error.to_string()))?;
             let io = tls.connect(io).await.map_err(|error| failed(error.to_string()))?;
             connect(Box::new(io), proxy, host, port).await.map_err(failed)
         }
@@ -97,12 +98,7 @@ async fn through(proxy: &Intercept, host: &str, port: u16) -> Result<Connection,
 }
 
 /// Asks for a tunnel (RFC 9110 section 9.3.6).
-async fn connect(
-    mut io: Connection,
-    proxy: &Intercept,
-    host: &str,
-    port: u16,
-) -> Result<Connection, String> {
+async fn connect(mut io: Connection, proxy: &Intercept, host: &str, port: u16) -> Result<Connection, String> {
     let target = authority(host, port);
     let mut bytes = vec![0; 4096];
     let mut head = HeadWriter::request(&mut bytes, "CONNECT", &target).header("Host", &target);
