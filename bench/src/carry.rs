@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use strait::bridge::{ExecBridge, Flow, HEADROOM, Lane, Side};
+use strait::bridge::{Bridge as _, ExecBridge, Flow, HEADROOM, Lane, Side};
 use strait::k8s::{StreamSet, Subprotocol};
 use strait::leg::{SpdyLeg, WebSocketLeg};
 use strait::spdy::{self, HeaderWriter, SkipBlocks, StreamId};

@@ -1,7 +1,7 @@
 //! Legs: what turns bytes into stream events and stream events into bytes.
 //!
 //! A leg is one end of one upgraded connection. All legs speak the vocabulary of [`Event`] and are driven
-//! alike (see [`Leg`]), so that a bridge can join any two of them.
+//! alike (see [`Framing`]), so that a bridge can join any two of them.
 
 mod base64;
 mod spdy;
@@ -18,7 +18,7 @@ use crate::spdy::{ConnectionError, RstStatus};
 use crate::step::Step;
 use crate::ws::{CloseCode, ProtocolError};
 
-/// One end of an upgraded connection that carries the channels of a session.
+/// One end of an upgraded connection, as frames: what every leg is, whatever its channels mean.
 ///
 /// The run loop is the same for every leg:
 ///
@@ -29,7 +29,7 @@ use crate::ws::{CloseCode, ProtocolError};
 ///
 /// A leg whose pending control bytes are not written stops receiving before it would have to drop
 /// one of them.
-pub trait Leg {
+pub trait Framing {
     /// Takes bytes from the front of `input`; see [`Step`]. Payload is unmasked where it lies.
     fn receive(&mut self, input: &mut [u8]) -> Result<Step<Event>, LegError>;
 
@@ -63,6 +63,27 @@ pub trait Leg {
         payload: Range<usize>,
     ) -> Option<usize>;
 
+    /// True if this side's half of `channel` can still carry data.
+    fn can_send(&self, channel: Channel) -> bool;
+
+    /// True if this side's half of `channel` can be ended while the connection goes on.
+    fn can_half_close(&self, channel: Channel) -> bool;
+
+    /// Queues a heartbeat, unless earlier bytes still wait.
+    fn ping(&mut self);
+
+    /// Queues the orderly end of the connection. Nothing may be framed after it.
+    fn close(&mut self, reason: Close);
+
+    /// Control bytes that wait to be written.
+    fn pending(&self) -> &[u8];
+
+    /// The first `count` pending bytes were written.
+    fn sent(&mut self, count: usize);
+}
+
+/// One end of a connection that carries the channels of an exec or attach session, with its status and its terminal sizes.
+pub trait Leg: Framing {
     /// True if the peer is ready to take data: a stream that needs an answer before it may be used has it.
     fn is_ready(&self) -> bool;
 
@@ -77,36 +98,18 @@ pub trait Leg {
         false
     }
 
-    /// True if this side's half of `channel` can still carry data.
-    fn can_send(&self, channel: Channel) -> bool;
-
-    /// True if this side's half of `channel` can be ended while the connection goes on.
-    fn can_half_close(&self, channel: Channel) -> bool;
-
     /// True if the session's status is JSON and always sent (v4 and newer). Before it was a text, sent on
     /// failure only.
     fn status_is_json(&self) -> bool;
-
-    /// Queues a heartbeat, unless earlier bytes still wait.
-    fn ping(&mut self);
 
     /// Queues a new terminal size for the peer. Sizes that find no room are dropped: a later one counts more.
     fn resize(&mut self, size: TerminalSize);
 
     /// Queues the half-close of the channel of sizes, behind the sizes that wait.
     fn end_sizes(&mut self);
-
-    /// Queues the orderly end of the connection. Nothing may be framed after it.
-    fn close(&mut self, reason: Close);
-
-    /// Control bytes that wait to be written.
-    fn pending(&self) -> &[u8];
-
-    /// The first `count` pending bytes were written.
-    fn sent(&mut self, count: usize);
 }
 
-/// What a leg's peer did. Ranges index into the input that was given to [`Leg::receive`].
+/// What a leg's peer did. Ranges index into the input that was given to [`Framing::receive`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// The peer opened the channel's stream (SPDY server).

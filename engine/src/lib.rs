@@ -35,7 +35,7 @@
 //! and sleeps where this one returns.
 //!
 //! ```
-//! use strait::bridge::{ExecBridge, Flow, Lane, Outcome, Side};
+//! use strait::bridge::{Bridge, ExecBridge, Flow, Lane, Outcome, Side};
 //! use strait::k8s::{StreamSet, Subprotocol};
 //! use strait::leg::{SpdyLeg, WebSocketLeg};
 //! use strait::{Instant, Limits};

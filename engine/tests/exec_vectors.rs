@@ -2,9 +2,9 @@
 
 mod vectors;
 
-use strait::bridge::{ExecBridge, Lane, Outcome, Side};
+use strait::bridge::{Bridge as _, ExecBridge, Lane, Outcome, Side};
 use strait::k8s::{Channel, StreamSet, Subprotocol, TerminalSize};
-use strait::leg::{Event, Leg, SpdyLeg, WebSocketLeg};
+use strait::leg::{Event, Framing as _, Leg, SpdyLeg, WebSocketLeg};
 use strait::spdy::SkipBlocks;
 use strait::ws::CloseCode;
 use strait::{Instant, Limits};

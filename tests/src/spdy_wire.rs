@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use strait::k8s::{Channel, ChannelSet, StreamSet, Subprotocol};
-use strait::leg::{Close, Event, Leg as _, SpdyLeg};
+use strait::leg::{Close, Event, Framing as _, Leg as _, SpdyLeg};
 use strait::spdy::SkipBlocks;
 use strait::{Limits, Step};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

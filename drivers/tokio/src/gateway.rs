@@ -411,7 +411,7 @@ impl Gateway {
         dial: Dial<Stream, B>,
         shutdown: &Shutdown,
     ) -> Summary {
-        let bridge = ExecBridge::new(leg, streams, &self.limits);
+        let bridge: ExecBridge<A, B> = ExecBridge::new(leg, streams, &self.limits);
         let session = Session::new(bridge, client, behind, dial, &self.pool, shutdown.closing());
         Box::pin(session.run()).await
     }

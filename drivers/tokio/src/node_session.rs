@@ -9,7 +9,7 @@ use std::time::Duration;
 use strait::Limits;
 use strait::bridge::{Lane, Turn};
 use strait::k8s::{Channel, ChannelSet, Subprotocol, status};
-use strait::leg::{Close, Event, Leg, LegError, SpdyLeg, WebSocketLeg};
+use strait::leg::{Close, Event, Framing as _, Leg, LegError, SpdyLeg, WebSocketLeg};
 use strait::spdy::{Inflate, LentBlocks, RstStatus};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};

@@ -5,8 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use strait::Instant;
-use strait::bridge::{Carried, ExecBridge, Flow, Lane, Outcome, Side};
-use strait::leg::Leg;
+use strait::bridge::{Bridge, Carried, Flow, Lane, Outcome, Side};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -54,11 +53,11 @@ pub struct Summary {
     pub upstream_round_trip: Option<Duration>,
 }
 
-/// Runs one exec or attach session: two sockets, two lanes, and the bridge between them, in one task.
-pub(crate) struct Session<C, U, A, B> {
-    bridge: ExecBridge<A, B>,
+/// Runs one session: two sockets, two lanes, and the bridge between them, in one task.
+pub(crate) struct Session<C, U, B: Bridge> {
+    bridge: B,
     client: Socket<C>,
-    upstream: Upstream<U, B>,
+    upstream: Upstream<U, B::Upstream>,
     /// Input of the client for which there is no room in its lane.
     overflow: Overflow,
     /// From the client to upstream.
@@ -71,8 +70,8 @@ pub(crate) struct Session<C, U, A, B> {
     stopped: bool,
 }
 
-enum Upstream<U, B> {
-    Dialing(Dial<U, B>),
+enum Upstream<U, L> {
+    Dialing(Dial<U, L>),
     Connected(Socket<U>),
     None,
 }
@@ -93,28 +92,27 @@ impl<T> Socket<T> {
     }
 }
 
-impl<C, U, A: Leg, B: Leg> Session<C, U, A, B>
+impl<C, U, B: Bridge> Session<C, U, B>
 where
     C: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,
 {
     /// A session with a client that got its 101. `behind` is what it sent behind its request's head.
     pub(crate) fn new(
-        bridge: ExecBridge<A, B>,
+        bridge: B,
         client: C,
         behind: &[u8],
-        dial: Dial<U, B>,
+        dial: Dial<U, B::Upstream>,
         pool: &Pool,
         stop: CancellationToken,
     ) -> Self {
-        let down = Lane::to_leg(pool.take(), bridge.client());
         let mut session = Self {
+            up: bridge.lane_to(Side::Upstream, pool.take()),
+            down: bridge.lane_to(Side::Client, pool.take()),
             bridge,
             client: Socket::new(client),
             upstream: Upstream::Dialing(dial),
             overflow: Overflow::default(),
-            up: Lane::new(pool.take()),
-            down,
             started: tokio::time::Instant::now(),
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             stop: Box::pin(stop.cancelled_owned()),

@@ -1,14 +1,10 @@
-mod liveness;
-mod outcome;
 mod translate;
 
 use core::time::Duration;
 
-pub use self::outcome::{Carried, Flow, Outcome};
-
-use self::liveness::{Due, Liveness};
+use super::liveness::{Due, Liveness};
 use super::status::{HeldStatus, UpstreamEnd};
-use super::{Lane, Side, Turn};
+use super::{Bridge, Carried, Flow, Lane, Memory, Outcome, Side, SideState, Turn};
 use crate::k8s::{Channel, ChannelSet, StreamSet, Subprotocol};
 use crate::leg::{Close, Leg, LegError};
 use crate::limits::Limits;
@@ -18,18 +14,6 @@ use crate::time::Instant;
 const CANCEL: Duration = Duration::from_secs(1);
 
 /// Joins a client's leg and an upstream's leg for one exec or attach session (`remotecommand.md`).
-///
-/// The bridge owns both legs and no I/O. Its driver owns two sockets, one [`Lane`] a direction and
-/// the clock, and does this until [`is_finished`](Self::is_finished) and all output is written:
-///
-/// 1. [`translate`](Self::translate) what was read from upstream, **then** what was read from the client: what
-///    upstream says may set free what the client has sent;
-/// 2. for each side, write its [`output`](Self::output) and tell how much of it was [`written`](Self::written); shut
-///    its sending half down when all is written and [`shutdown_due`](Self::shutdown_due);
-/// 3. for each side whose translation did not ask for a write, read; tell [`eof`](Self::eof) or
-///    [`lost`](Self::lost);
-/// 4. begin again if a byte was moved or something was told; otherwise sleep until a socket is ready or the
-///    [`deadline`](Self::deadline) has passed, and tell the [`time`](Self::time).
 ///
 /// A session ends when upstream has ended stdout, stderr and its error stream. Its status is sent after all
 /// output, exactly once; a session that ends without a status is an error for the client. When one
@@ -81,20 +65,6 @@ enum Phase {
     },
 }
 
-/// What the bridge knows of a connection.
-#[derive(Debug, Clone, Copy, Default)]
-struct SideState {
-    /// The peer sends nothing more.
-    ended: bool,
-    /// The connection is gone, in both directions.
-    lost: bool,
-    turn: Turn,
-}
-
-impl SideState {
-    const GONE: Self = Self { ended: true, lost: true, turn: Turn::new() };
-}
-
 impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
     /// A session of `streams` whose client is connected and whose upstream is not yet.
     pub fn new(client: C, streams: StreamSet, limits: &Limits) -> Self {
@@ -117,23 +87,29 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
             close: limits.close,
         }
     }
+}
 
-    /// Tells the client that its session is accepted: an empty message on the lowest channel that it reads, the
-    /// only signal that a client can wait for (`websocket-channels.md` section 3). Call it first, with
-    /// the empty lane that carries what is for the client.
-    pub fn greet<B, const S: usize>(&mut self, lane: &mut Lane<B, S>)
-    where
-        B: AsRef<[u8]> + AsMut<[u8]>,
-    {
+impl<C: Leg, U: Leg, const STATUS: usize> Bridge for ExecBridge<C, U, STATUS> {
+    type Upstream = U;
+
+    fn lane_to<B: Memory, const S: usize>(&self, side: Side, memory: B) -> Lane<B, S> {
+        match side {
+            Side::Client => Lane::to_leg(memory, &self.client),
+            Side::Upstream => Lane::new(memory),
+        }
+    }
+
+    /// That its session is accepted: an empty message on the lowest channel that it reads, the only signal that a client can
+    /// wait for (`websocket-channels.md` section 3).
+    fn greet<B: Memory, const S: usize>(&mut self, lane: &mut Lane<B, S>) {
         if self.client.greets() {
             lane.payload_space();
             lane.payload(&mut self.client, self.ready_channel, false, 0);
         }
     }
 
-    /// Upstream has answered the upgrade; `leg` has queued the opening of its streams. If the session has
-    /// [ended](Self::outcome) meanwhile, `leg` is dropped: its connection is not needed any more.
-    pub fn connected(&mut self, leg: U, now: Instant) {
+    /// `leg` has queued the opening of its streams.
+    fn connected(&mut self, leg: U, now: Instant) {
         if self.phase != Phase::Dialing {
             return;
         }
@@ -144,10 +120,9 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
         self.opened();
     }
 
-    /// Upstream cannot be reached, or refused. `status` is sent to the client as the session's status: a JSON
-    /// Status of a failure, whose message is cut if it is longer than the bridge can hold. Anything
-    /// else is replaced by one that says as much.
-    pub fn refused(&mut self, status: &[u8]) {
+    /// `status` becomes the session's status. Its message is cut if it is longer than the bridge can hold; anything but a
+    /// failure is replaced by one that says as much.
+    fn refused(&mut self, status: &[u8]) {
         if self.phase != Phase::Dialing {
             return;
         }
@@ -155,12 +130,13 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
         self.finish(Outcome::Refused);
     }
 
-    /// Translates the bytes that came from `from`, which lie in `lane`'s input.
     #[inline]
-    pub fn translate<B, const S: usize>(&mut self, from: Side, lane: &mut Lane<B, S>, now: Instant) -> Flow
-    where
-        B: AsRef<[u8]> + AsMut<[u8]>,
-    {
+    fn translate<B: Memory, const S: usize>(
+        &mut self,
+        from: Side,
+        lane: &mut Lane<B, S>,
+        now: Instant,
+    ) -> Flow {
         let flow = match from {
             Side::Client => self.translate_client(lane, now),
             Side::Upstream => self.translate_upstream(lane, now),
@@ -169,25 +145,15 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
         flow
     }
 
-    /// What has to be written to `side` next, in order: the output of `lane`, which carries what is for `side`,
-    /// and the control bytes of its leg. Control bytes come between data frames, and last, so that
-    /// a Close or a GOAWAY follows all output.
-    pub fn output<'a, B, const S: usize>(
+    fn output<'a, B: Memory, const S: usize>(
         &'a self,
         side: Side,
         lane: &'a Lane<B, S>,
-    ) -> impl Iterator<Item = &'a [u8]>
-    where
-        B: AsRef<[u8]> + AsMut<[u8]>,
-    {
+    ) -> impl Iterator<Item = &'a [u8]> {
         self.side(side).turn.output(self.pending(side), lane)
     }
 
-    /// The first `count` bytes of [`output`](Self::output) were written.
-    pub fn written<B, const S: usize>(&mut self, side: Side, lane: &mut Lane<B, S>, count: usize)
-    where
-        B: AsRef<[u8]> + AsMut<[u8]>,
-    {
+    fn written<B: Memory, const S: usize>(&mut self, side: Side, lane: &mut Lane<B, S>, count: usize) {
         let pending = self.pending(side).len();
         let control = self.side_mut(side).turn.written(pending, lane, count);
         if control < count {
@@ -197,26 +163,17 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
         self.is_delivered |= side == Side::Client && !self.has_output(side, lane);
     }
 
-    /// Forgets what is to be written to `side`, which is [no longer writable](Self::is_writable).
-    pub fn discard_output<B, const S: usize>(&mut self, side: Side, lane: &mut Lane<B, S>)
-    where
-        B: AsRef<[u8]> + AsMut<[u8]>,
-    {
+    fn discard_output<B: Memory, const S: usize>(&mut self, side: Side, lane: &mut Lane<B, S>) {
         lane.discard_output();
         self.side_mut(side).turn = Turn::new();
         self.sent(side, self.pending(side).len());
     }
 
-    /// True if there is something to write to `side`.
-    pub fn has_output<B, const S: usize>(&self, side: Side, lane: &Lane<B, S>) -> bool
-    where
-        B: AsRef<[u8]> + AsMut<[u8]>,
-    {
+    fn has_output<B: Memory, const S: usize>(&self, side: Side, lane: &Lane<B, S>) -> bool {
         lane.has_output() || !self.pending(side).is_empty()
     }
 
-    /// The peer of `side` ended its sending half, and everything that it sent is translated.
-    pub fn eof(&mut self, side: Side, now: Instant) {
+    fn eof(&mut self, side: Side, now: Instant) {
         self.side_mut(side).ended = true;
         match (side, self.phase) {
             (_, Phase::Finishing { .. } | Phase::Closing { .. }) => {}
@@ -227,10 +184,7 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
         }
     }
 
-    /// The connection of `side` is gone: nothing can be read from it or written to it.
-    ///
-    /// If only writing failed, tell [`write_failed`](Self::write_failed) instead.
-    pub fn lost(&mut self, side: Side, now: Instant) {
+    fn lost(&mut self, side: Side, now: Instant) {
         let undelivered = self.is_undelivered();
         self.eof(side, now);
         self.side_mut(side).lost = true;
@@ -239,52 +193,41 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
         }
     }
 
-    /// Writing to `side` failed. From upstream the rest is still read, until [`eof`](Self::eof) or
-    /// [`lost`](Self::lost): a command that ends without reading its input closes its connection
-    /// while input is on its way, and its output and status are in our socket already.
-    pub fn write_failed(&mut self, side: Side, now: Instant) {
+    fn write_failed(&mut self, side: Side, now: Instant) {
         match side {
             Side::Client => self.lost(side, now),
             Side::Upstream => self.upstream_side.lost = true,
         }
     }
 
-    /// True if `side` can be written to.
-    pub fn is_writable(&self, side: Side) -> bool {
+    fn is_writable(&self, side: Side) -> bool {
         !self.side(side).lost
     }
 
-    /// True if nothing will be written to `side` beyond what is pending: its sending half may be shut
-    /// down. A WebSocket client is given the time to answer the Close first (RFC 6455 section 7.1.1).
-    pub fn shutdown_due(&self, side: Side) -> bool {
+    fn shutdown_due(&self, side: Side) -> bool {
         match side {
             Side::Client => matches!(self.phase, Phase::Closing { .. }) && self.client_side.ended,
             Side::Upstream => self.is_over(),
         }
     }
 
-    /// True if both connections are done with and may be dropped.
-    pub fn is_finished(&self) -> bool {
+    fn is_finished(&self) -> bool {
         matches!(self.phase, Phase::Closing { .. }) && self.client_side.ended && self.upstream_side.ended
     }
 
-    /// Payload that was passed on so far.
-    pub const fn carried(&self) -> Carried {
+    fn carried(&self) -> Carried {
         self.carried
     }
 
-    /// How long the peer of `side` took to answer the last heartbeat that it answered, in whole milliseconds.
-    pub fn round_trip(&self, side: Side) -> Option<Duration> {
+    fn round_trip(&self, side: Side) -> Option<Duration> {
         self.liveness.round_trip(side)
     }
 
-    /// How the session ended, once it has.
-    pub const fn outcome(&self) -> Option<Outcome> {
+    fn outcome(&self) -> Option<Outcome> {
         self.outcome
     }
 
-    /// When [`time`](Self::time) has to be called.
-    pub fn deadline(&self) -> Option<Instant> {
+    fn deadline(&self) -> Option<Instant> {
         match self.phase {
             Phase::Closing { .. } if self.client_side.lost && self.upstream_side.lost => None,
             Phase::Closing { until, .. } => Some(until),
@@ -295,8 +238,7 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
         }
     }
 
-    /// Acts on a deadline that has passed.
-    pub fn time(&mut self, now: Instant) {
+    fn time(&mut self, now: Instant) {
         match self.phase {
             Phase::Opening { until } if until <= now => {
                 self.status.set_error(if self.client.is_ready() {
@@ -323,6 +265,15 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
         }
     }
 
+    fn shut_down(&mut self) {
+        if !self.is_over() {
+            self.status.set_error("the gateway is shutting down");
+            self.finish(Outcome::Shutdown);
+        }
+    }
+}
+
+impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
     fn keep_alive(&mut self, now: Instant) {
         for side in [Side::Client, Side::Upstream] {
             if !self.pending(side).is_empty() {
@@ -351,19 +302,6 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
                 self.finish(Outcome::Idle);
             }
         }
-    }
-
-    /// Ends the session because this end shuts down: the client gets an error status.
-    pub fn shut_down(&mut self) {
-        if !self.is_over() {
-            self.status.set_error("the gateway is shutting down");
-            self.finish(Outcome::Shutdown);
-        }
-    }
-
-    /// The client's leg.
-    pub const fn client(&self) -> &C {
-        &self.client
     }
 
     /// Lets data flow when all streams of both sides are open.

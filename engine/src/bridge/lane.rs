@@ -3,7 +3,7 @@ use core::ops::Range;
 use heapless::Vec;
 
 use crate::k8s::Channel;
-use crate::leg::Leg;
+use crate::leg::Framing;
 use crate::spdy::frame::MAX_LENGTH;
 
 /// Room in front of the first byte that is read, for the longest data header of any leg.
@@ -18,6 +18,11 @@ const END: usize = 8;
 
 /// Most payload bytes that small frames are merged into; upstream's own writers stop at 32 KiB.
 const MERGED: usize = 32 * 1024;
+
+/// The memory of a [`Lane`]: an array, a boxed slice, a pooled buffer.
+pub trait Memory: AsRef<[u8]> + AsMut<[u8]> {}
+
+impl<B: AsRef<[u8]> + AsMut<[u8]>> Memory for B {}
 
 /// One direction of a session: the bytes read from one socket, translated where they lie, until they
 /// are written to the other.
@@ -34,7 +39,7 @@ const MERGED: usize = 32 * 1024;
 ///   they belong to the same channel.
 /// * When all output is written and all input is consumed, reading starts again behind the headroom.
 ///
-/// `B` is the memory: an array, a boxed slice, a pooled buffer. It must be larger than
+/// `B` is the memory, which must be larger than
 /// [`HEADROOM`] plus the longest control frame (139 bytes), and from 512 bytes on it holds any status that a
 /// bridge itself writes, whatever the client speaks.
 #[derive(Debug)]
@@ -58,7 +63,7 @@ struct OpenFrame {
     payload: Range<usize>,
 }
 
-impl<B: AsRef<[u8]> + AsMut<[u8]>, const S: usize> Lane<B, S> {
+impl<B: Memory, const S: usize> Lane<B, S> {
     const HOLDS_TWO: () = assert!(S >= 2, "a frame and the half-close behind it are two segments");
 
     /// An empty lane over `buffer`, for all legs whose payload is as long on the wire as it is.
@@ -68,7 +73,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, const S: usize> Lane<B, S> {
 
     /// An empty lane over `buffer` whose output `leg` frames: a leg whose payload grows, as in base64, wants more
     /// room in front. Without it the payload passes in pieces as small as the room.
-    pub fn to_leg<L: Leg>(buffer: B, leg: &L) -> Self {
+    pub fn to_leg<L: Framing>(buffer: B, leg: &L) -> Self {
         let len = buffer.as_ref().len();
         Self::with_headroom(buffer, HEADROOM.max(leg.headroom(len)))
     }
@@ -190,7 +195,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, const S: usize> Lane<B, S> {
     /// The first `count` bytes of [`payload_space`](Self::payload_space) were filled: they become a frame of
     /// `channel`, or, if there are none, with `fin` the end of its stream. False if the channel cannot be sent on, or
     /// if the output has to be written first.
-    pub fn payload<L: Leg>(&mut self, leg: &mut L, channel: Channel, fin: bool, count: usize) -> bool {
+    pub fn payload<L: Framing>(&mut self, leg: &mut L, channel: Channel, fin: bool, count: usize) -> bool {
         let start = self.end;
         let header = leg.header_max(count).max(if fin { END } else { 0 });
         if self.segments.len() >= S || start < self.floor() + header {
@@ -204,7 +209,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, const S: usize> Lane<B, S> {
     /// Ends a session on `leg`, as far as its protocol can tell: the streams of the output, the status that
     /// `status` writes, the error stream. `status` returns the length of what it wrote: 0 if this protocol has no
     /// word for a success, `None` if there was no room. False if the status could not be put into the output.
-    pub fn end_session<L: Leg>(
+    pub fn end_session<L: Framing>(
         &mut self,
         leg: &mut L,
         status: impl FnOnce(&mut [u8]) -> Option<usize>,
@@ -222,7 +227,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, const S: usize> Lane<B, S> {
     }
 
     /// Half-closes a channel behind the output, if `leg` can.
-    pub fn end_stream<L: Leg>(&mut self, leg: &mut L, channel: Channel) {
+    pub fn end_stream<L: Framing>(&mut self, leg: &mut L, channel: Channel) {
         if leg.can_half_close(channel) {
             self.payload_space();
             self.payload(leg, channel, true, 0);
@@ -246,7 +251,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, const S: usize> Lane<B, S> {
     /// that `leg` puts in front of it (also if more is merged into it), and segments for itself and for
     /// the half-close behind it.
     #[inline]
-    pub(crate) fn has_room<L: Leg>(&self, lead: usize, leg: &L) -> bool {
+    pub(crate) fn has_room<L: Framing>(&self, lead: usize, leg: &L) -> bool {
         let () = Self::HOLDS_TWO;
         let most = MERGED.min(self.buffer.as_ref().len().saturating_sub(self.headroom));
         let header = leg.header_max(self.end.saturating_sub(self.start).max(most));
@@ -256,7 +261,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, const S: usize> Lane<B, S> {
     /// How much of the input can be framed by `leg` although there is no room for all of it; `None` if the output
     /// has to be written first. So a lane that was not made for a leg whose payload grows is slow, and not stuck.
     #[cold]
-    pub(crate) fn part_with_room<L: Leg>(&self, lead: usize, leg: &L) -> Option<usize> {
+    pub(crate) fn part_with_room<L: Framing>(&self, lead: usize, leg: &L) -> Option<usize> {
         if self.has_output() || self.open.is_some() {
             return None;
         }
@@ -270,7 +275,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, const S: usize> Lane<B, S> {
     /// Adds payload to the output, to be framed by `leg`. Returns false if the leg could not frame what
     /// was in the way, which [`has_room`](Self::has_room) excludes.
     #[inline]
-    pub(crate) fn data<L: Leg>(&mut self, leg: &mut L, channel: Channel, payload: Range<usize>) -> bool {
+    pub(crate) fn data<L: Framing>(&mut self, leg: &mut L, channel: Channel, payload: Range<usize>) -> bool {
         if payload.is_empty() {
             return true;
         }
@@ -297,14 +302,14 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, const S: usize> Lane<B, S> {
     }
 
     /// True if there is room for a frame that ends a stream, behind all data.
-    pub(crate) fn has_room_for_end<L: Leg>(&mut self, leg: &mut L) -> bool {
+    pub(crate) fn has_room_for_end<L: Framing>(&mut self, leg: &mut L) -> bool {
         self.close_frame(leg);
         self.start >= self.floor() + END && self.segments.len() < S
     }
 
     /// Adds the end of the channel's stream to the output, in order with its data. Ask for
     /// [room](Self::has_room_for_end) before.
-    pub(crate) fn half_close<L: Leg>(&mut self, leg: &mut L, channel: Channel) -> bool {
+    pub(crate) fn half_close<L: Framing>(&mut self, leg: &mut L, channel: Channel) -> bool {
         let framed = self.close_frame(leg);
         let end = self.start..self.start;
         framed && self.frame(leg, channel, true, end)
@@ -313,7 +318,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, const S: usize> Lane<B, S> {
     /// Writes the header of the frame that was kept open. Must follow the last [`data`](Self::data) before
     /// the output is written.
     #[inline]
-    pub(crate) fn close_frame<L: Leg>(&mut self, leg: &mut L) -> bool {
+    pub(crate) fn close_frame<L: Framing>(&mut self, leg: &mut L) -> bool {
         let Some(OpenFrame { channel, mut payload }) = self.open.take() else { return true };
         if payload.len() < SMALL
             && let Some(last) = self.segments.last()
@@ -327,7 +332,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, const S: usize> Lane<B, S> {
         self.frame(leg, channel, false, payload)
     }
 
-    fn frame<L: Leg>(&mut self, leg: &mut L, channel: Channel, fin: bool, payload: Range<usize>) -> bool {
+    fn frame<L: Framing>(&mut self, leg: &mut L, channel: Channel, fin: bool, payload: Range<usize>) -> bool {
         let end = payload.end;
         let Some(start) = leg.frame(channel, fin, self.buffer.as_mut(), payload) else { return false };
         if start == end {

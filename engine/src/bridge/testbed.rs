@@ -4,7 +4,7 @@
 use std::string::String;
 use std::vec::Vec;
 
-use super::{ExecBridge, Flow, Lane, Side};
+use super::{Bridge, ExecBridge, Flow, Lane, Side};
 use crate::k8s::{Channel, StreamSet, Subprotocol};
 use crate::leg::{Leg, SpdyLeg, WebSocketLeg};
 use crate::spdy::{GoawayStatus, HeaderWriter, RstStatus, SkipBlocks, StreamId, frame};

@@ -1,4 +1,4 @@
-use super::Lane;
+use super::{Lane, Memory};
 
 /// Whose bytes come next on a socket: those of the lane that carries data to it, or the control bytes of its leg.
 ///
@@ -17,14 +17,11 @@ impl Turn {
     }
 
     /// What has to be written next, in order: pieces of the `pending` control bytes and of the output of `lane`.
-    pub fn output<'a, B, const S: usize>(
+    pub fn output<'a, B: Memory, const S: usize>(
         self,
         pending: &'a [u8],
         lane: &'a Lane<B, S>,
-    ) -> impl Iterator<Item = &'a [u8]>
-    where
-        B: AsRef<[u8]> + AsMut<[u8]>,
-    {
+    ) -> impl Iterator<Item = &'a [u8]> {
         let (first, last) = pending.split_at_checked(self.begun).unwrap_or((pending, &[]));
         let slices = core::iter::once(first).chain(lane.output()).chain(core::iter::once(last));
         slices.filter(|slice| !slice.is_empty())
@@ -32,10 +29,12 @@ impl Turn {
 
     /// The first `count` bytes of [`output`](Self::output) were written, when there were `pending` control
     /// bytes. Returns how many of them were control bytes.
-    pub fn written<B, const S: usize>(&mut self, pending: usize, lane: &mut Lane<B, S>, count: usize) -> usize
-    where
-        B: AsRef<[u8]> + AsMut<[u8]>,
-    {
+    pub fn written<B: Memory, const S: usize>(
+        &mut self,
+        pending: usize,
+        lane: &mut Lane<B, S>,
+        count: usize,
+    ) -> usize {
         let first = count.min(self.begun);
         self.begun -= first;
         let last = lane.written(count - first);

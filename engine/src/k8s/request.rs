@@ -195,33 +195,6 @@ impl<'a> Target<'a> {
         self.values("command").map(Argument)
     }
 
-    /// The ports that a legacy port-forward over WebSocket names, in order; the others need none.
-    ///
-    /// Each item that is no port from 1 to 65,535 is a [`RequestError::InvalidPort`].
-    pub fn ports(&self) -> impl Iterator<Item = Result<u16, RequestError>> + Clone + use<'a> {
-        let name = match self.server {
-            Server::Api => "ports",
-            Server::Kubelet | Server::Cri => "port",
-        };
-        let mut list = self.values(name).flat_map(|value| target::decode(value).chain([b',']));
-        core::iter::from_fn(move || {
-            let mut byte = list.next()?;
-            let mut port = Some(0_u16);
-            while byte != b',' {
-                let digit = char::from(byte).to_digit(10).and_then(|digit| u16::try_from(digit).ok());
-                port = port.and_then(|port| port.checked_mul(10)?.checked_add(digit?));
-                byte = list.next()?;
-            }
-            Some(port.filter(|&port| port > 0).ok_or(RequestError::InvalidPort))
-        })
-    }
-
-    /// How many [`ports`](Self::ports) are named, if all are good and there is one.
-    pub fn require_ports(&self) -> Result<usize, RequestError> {
-        let count = self.ports().try_fold(0, |count, port| port.map(|_| count + 1))?;
-        if count == 0 { Err(RequestError::NoPorts) } else { Ok(count) }
-    }
-
     /// Writes the kubelet's target for the same request, and returns its length.
     ///
     /// Parameters come in alphabetical order, as Go sends them: `command` (encoded as it came), `error`, `input`,
@@ -277,7 +250,7 @@ impl<'a> Target<'a> {
     }
 
     /// All values of a parameter, still encoded.
-    fn values(&self, name: &'static str) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
+    pub(super) fn values(&self, name: &'static str) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
         Query::new(self.query)
             .filter(move |(key, _)| target::decode(key).eq(name.bytes()))
             .map(|(_, value)| value)
@@ -393,6 +366,11 @@ pub enum RequestError {
     NoPorts,
     /// A port is not a decimal number from 1 to 65,535.
     InvalidPort,
+    /// More ports are named than there are channels or room for.
+    TooManyPorts {
+        /// How many may be named.
+        limit: usize,
+    },
     /// The target does not fit into the buffer.
     TooLong,
 }
@@ -424,6 +402,7 @@ impl fmt::Display for RequestError {
             Self::NoContainer => f.write_str("a container name must be specified"),
             Self::NoPorts => f.write_str("query parameter \"port\" is required"),
             Self::InvalidPort => f.write_str("ports must be numbers from 1 to 65535"),
+            Self::TooManyPorts { limit } => write!(f, "more than {limit} ports"),
             Self::TooLong => f.write_str("request target is too long"),
         }
     }

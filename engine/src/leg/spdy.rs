@@ -1,6 +1,6 @@
 use core::ops::Range;
 
-use super::{Close, Event, Leg, LegError};
+use super::{Close, Event, Framing, Leg, LegError};
 use crate::k8s::{Channel, ChannelSet, ResizeParser, StreamSet, Subprotocol, TerminalSize};
 use crate::limits::Limits;
 use crate::outbox::Outbox;
@@ -234,7 +234,7 @@ impl<B: HeaderBlocks> SpdyLeg<B> {
     }
 }
 
-impl<B: HeaderBlocks> Leg for SpdyLeg<B> {
+impl<B: HeaderBlocks> Framing for SpdyLeg<B> {
     #[inline]
     fn receive(&mut self, input: &mut [u8]) -> Result<Step<Event>, LegError> {
         if self.second.is_some() {
@@ -308,10 +308,6 @@ impl<B: HeaderBlocks> Leg for SpdyLeg<B> {
         Some(start)
     }
 
-    fn is_ready(&self) -> bool {
-        self.awaited.is_empty()
-    }
-
     #[inline]
     fn can_send(&self, channel: Channel) -> bool {
         !self.closed
@@ -325,28 +321,12 @@ impl<B: HeaderBlocks> Leg for SpdyLeg<B> {
         self.can_send(channel)
     }
 
-    fn status_is_json(&self) -> bool {
-        self.protocol.status_is_json()
-    }
-
     fn ping(&mut self) {
         if self.outbox.is_empty() && !self.closed {
             let _ = self.outbox.push(&frame::ping(self.next_ping));
             // Parity says whose ping it is; the ids of one end do not have to be unique for ever.
             self.next_ping = self.next_ping.checked_add(2).unwrap_or(self.next_ping);
         }
-    }
-
-    fn resize(&mut self, size: TerminalSize) {
-        if !self.sizes_end {
-            self.next_size = Some(size);
-            self.push_size();
-        }
-    }
-
-    fn end_sizes(&mut self) {
-        self.sizes_end = true;
-        self.push_size();
     }
 
     fn close(&mut self, reason: Close) {
@@ -375,6 +355,28 @@ impl<B: HeaderBlocks> Leg for SpdyLeg<B> {
 
     fn sent(&mut self, count: usize) {
         self.outbox.sent(count);
+        self.push_size();
+    }
+}
+
+impl<B: HeaderBlocks> Leg for SpdyLeg<B> {
+    fn is_ready(&self) -> bool {
+        self.awaited.is_empty()
+    }
+
+    fn status_is_json(&self) -> bool {
+        self.protocol.status_is_json()
+    }
+
+    fn resize(&mut self, size: TerminalSize) {
+        if !self.sizes_end {
+            self.next_size = Some(size);
+            self.push_size();
+        }
+    }
+
+    fn end_sizes(&mut self) {
+        self.sizes_end = true;
         self.push_size();
     }
 }

@@ -1,6 +1,6 @@
 use core::ops::Range;
 
-use super::{Close, Event, Leg, LegError, base64};
+use super::{Close, Event, Framing, Leg, LegError, base64};
 use crate::k8s::{Channel, ResizeParser, Subprotocol, TerminalSize};
 use crate::limits::Limits;
 use crate::step::{Role, Step};
@@ -247,7 +247,7 @@ impl<M: Masking> WebSocketLeg<M> {
     }
 }
 
-impl<M: Masking> Leg for WebSocketLeg<M> {
+impl<M: Masking> Framing for WebSocketLeg<M> {
     #[inline]
     fn receive(&mut self, input: &mut [u8]) -> Result<Step<Event>, LegError> {
         if self.second.is_some() {
@@ -333,28 +333,12 @@ impl<M: Masking> Leg for WebSocketLeg<M> {
         self.frame_message(buffer, start..end)
     }
 
-    fn is_ready(&self) -> bool {
-        true
-    }
-
-    fn greets(&self) -> bool {
-        M::ROLE == Role::Server
-    }
-
-    fn closes_first(&self) -> bool {
-        true
-    }
-
     fn can_send(&self, channel: Channel) -> bool {
         channel.is_remote_command() && !self.sender.is_closing()
     }
 
     fn can_half_close(&self, channel: Channel) -> bool {
         M::ROLE == Role::Client && self.protocol.has_close() && self.can_send(channel)
-    }
-
-    fn status_is_json(&self) -> bool {
-        self.protocol.status_is_json()
     }
 
     fn ping(&mut self) {
@@ -368,13 +352,6 @@ impl<M: Masking> Leg for WebSocketLeg<M> {
         let _ = self.sender.pong(&[], keys[1]);
     }
 
-    fn resize(&mut self, size: TerminalSize) {
-        self.next_size = Some(size);
-        self.push_size();
-    }
-
-    fn end_sizes(&mut self) {}
-
     fn close(&mut self, reason: Close) {
         self.close_frame(Some(reason.code()));
     }
@@ -387,6 +364,31 @@ impl<M: Masking> Leg for WebSocketLeg<M> {
         self.sender.outbox_mut().sent(count);
         self.push_size();
     }
+}
+
+impl<M: Masking> Leg for WebSocketLeg<M> {
+    fn is_ready(&self) -> bool {
+        true
+    }
+
+    fn greets(&self) -> bool {
+        M::ROLE == Role::Server
+    }
+
+    fn closes_first(&self) -> bool {
+        true
+    }
+
+    fn status_is_json(&self) -> bool {
+        self.protocol.status_is_json()
+    }
+
+    fn resize(&mut self, size: TerminalSize) {
+        self.next_size = Some(size);
+        self.push_size();
+    }
+
+    fn end_sizes(&mut self) {}
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use strait::bridge::{ExecBridge, Flow, HEADROOM, Lane, Outcome, Side};
+use strait::bridge::{Bridge as _, ExecBridge, Flow, HEADROOM, Lane, Outcome, Side};
 use strait::k8s::{Channel, StreamSet, Subprotocol};
 use strait::leg::{SpdyLeg, WebSocketLeg};
 use strait::spdy::SkipBlocks;

@@ -5,7 +5,7 @@ use std::vec::Vec;
 use super::*;
 use crate::bridge::testbed::*;
 use crate::bridge::{HEADROOM, Side};
-use crate::leg::{SpdyLeg, WebSocketLeg};
+use crate::leg::{Framing as _, SpdyLeg, WebSocketLeg};
 use crate::spdy::{ConnectionError, FrameError, GoawayStatus, RstStatus, SkipBlocks, frame};
 use crate::ws::{MaskKeys, Opcode, ProtocolError};
 

@@ -1,15 +1,16 @@
-use super::{ExecBridge, Flow, Outcome, Phase};
-use crate::bridge::{Lane, Side};
+use super::{ExecBridge, Phase};
+use crate::bridge::{Flow, Lane, Memory, Outcome, Side};
 use crate::k8s::Channel;
 use crate::leg::{Close, Event, Leg};
 use crate::step::Step;
 use crate::time::Instant;
 
 impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
-    pub(super) fn translate_client<B, const S: usize>(&mut self, lane: &mut Lane<B, S>, now: Instant) -> Flow
-    where
-        B: AsRef<[u8]> + AsMut<[u8]>,
-    {
+    pub(super) fn translate_client<B: Memory, const S: usize>(
+        &mut self,
+        lane: &mut Lane<B, S>,
+        now: Instant,
+    ) -> Flow {
         let flow = loop {
             if !self.client.can_receive() || !self.end_inputs(lane) {
                 break Flow::NeedWrite;
@@ -86,17 +87,11 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
 
     /// Passes on which inputs the client has ended. False if the output has to be written first, to make room.
     #[inline]
-    fn end_inputs<B, const S: usize>(&mut self, lane: &mut Lane<B, S>) -> bool
-    where
-        B: AsRef<[u8]> + AsMut<[u8]>,
-    {
+    fn end_inputs<B: Memory, const S: usize>(&mut self, lane: &mut Lane<B, S>) -> bool {
         self.ending.is_empty() || self.phase != Phase::Running || self.end_inputs_now(lane)
     }
 
-    fn end_inputs_now<B, const S: usize>(&mut self, lane: &mut Lane<B, S>) -> bool
-    where
-        B: AsRef<[u8]> + AsMut<[u8]>,
-    {
+    fn end_inputs_now<B: Memory, const S: usize>(&mut self, lane: &mut Lane<B, S>) -> bool {
         let Some(upstream) = &mut self.upstream else { return true };
         for channel in [Channel::STDIN, Channel::RESIZE] {
             if !self.ending.contains(channel) {
@@ -116,14 +111,11 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
         true
     }
 
-    pub(super) fn translate_upstream<B, const S: usize>(
+    pub(super) fn translate_upstream<B: Memory, const S: usize>(
         &mut self,
         lane: &mut Lane<B, S>,
         now: Instant,
-    ) -> Flow
-    where
-        B: AsRef<[u8]> + AsMut<[u8]>,
-    {
+    ) -> Flow {
         let flow = loop {
             match self.phase {
                 Phase::Finishing { .. } if lane.has_output() => break Flow::NeedWrite,
@@ -216,10 +208,7 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
         flow
     }
 
-    fn send_status<B, const S: usize>(&mut self, lane: &mut Lane<B, S>, now: Instant)
-    where
-        B: AsRef<[u8]> + AsMut<[u8]>,
-    {
+    fn send_status<B: Memory, const S: usize>(&mut self, lane: &mut Lane<B, S>, now: Instant) {
         lane.discard_input();
         self.is_delivered = false;
         let (status, is_json) = (&self.status, self.client.status_is_json());

@@ -5,9 +5,9 @@ use std::vec::Vec;
 
 use core::ops::Range;
 
-use super::{LIMITS, Session, client_frame, id};
+use super::{Bridge as _, LIMITS, Session, client_frame, id};
 use crate::k8s::{Channel, StreamSet, Subprotocol, TerminalSize};
-use crate::leg::{Close, Event, Leg, LegError, SpdyLeg, WebSocketLeg};
+use crate::leg::{Close, Event, Framing, Leg, LegError, SpdyLeg, WebSocketLeg};
 use crate::spdy::{GoawayStatus, HeaderWriter, Inflate, LentBlocks, frame};
 use crate::ws::{FrameHeader, MaskKeys, Opcode, mask};
 use crate::{Limits, Role, Step};
@@ -426,7 +426,7 @@ fn payload(frames: Vec<Got>, wanted: Channel) -> Vec<u8> {
 
 pub(in crate::bridge) type AnyLeg = Box<dyn Leg>;
 
-impl Leg for AnyLeg {
+impl Framing for AnyLeg {
     fn receive(&mut self, input: &mut [u8]) -> Result<Step<Event>, LegError> {
         (**self).receive(input)
     }
@@ -457,10 +457,6 @@ impl Leg for AnyLeg {
         (**self).frame(channel, fin, buffer, payload)
     }
 
-    fn is_ready(&self) -> bool {
-        (**self).is_ready()
-    }
-
     fn can_send(&self, channel: Channel) -> bool {
         (**self).can_send(channel)
     }
@@ -469,12 +465,30 @@ impl Leg for AnyLeg {
         (**self).can_half_close(channel)
     }
 
-    fn status_is_json(&self) -> bool {
-        (**self).status_is_json()
-    }
-
     fn ping(&mut self) {
         (**self).ping();
+    }
+
+    fn close(&mut self, reason: Close) {
+        (**self).close(reason);
+    }
+
+    fn pending(&self) -> &[u8] {
+        (**self).pending()
+    }
+
+    fn sent(&mut self, count: usize) {
+        (**self).sent(count);
+    }
+}
+
+impl Leg for AnyLeg {
+    fn is_ready(&self) -> bool {
+        (**self).is_ready()
+    }
+
+    fn status_is_json(&self) -> bool {
+        (**self).status_is_json()
     }
 
     fn resize(&mut self, size: TerminalSize) {
@@ -491,17 +505,5 @@ impl Leg for AnyLeg {
 
     fn closes_first(&self) -> bool {
         (**self).closes_first()
-    }
-
-    fn close(&mut self, reason: Close) {
-        (**self).close(reason);
-    }
-
-    fn pending(&self) -> &[u8] {
-        (**self).pending()
-    }
-
-    fn sent(&mut self, count: usize) {
-        (**self).sent(count);
     }
 }
