@@ -10,15 +10,18 @@ use crate::session::Filled;
 
 /// Bytes that were passed on, by whom they came from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct PassedOn {
-    pub(crate) from_client: u64,
-    pub(crate) from_upstream: u64,
-    pub(crate) end: PassEnd,
+pub struct PassedOn {
+    /// Bytes of the client.
+    pub from_client: u64,
+    /// Bytes of upstream.
+    pub from_upstream: u64,
+    /// How it ended.
+    pub end: PassEnd,
 }
 
 /// How passing on came to its end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum PassEnd {
+pub enum PassEnd {
     /// Both directions have ended.
     #[default]
     Complete,
@@ -32,7 +35,7 @@ pub(crate) enum PassEnd {
 ///
 /// The end of one direction is passed on as a half-close and the other one goes on: what is still on its way arrives.
 /// Once a direction has ended, the other gets `linger` between two bytes. An error ends both.
-pub(crate) async fn pass_on<C: Connection, U: Connection>(
+pub async fn pass_on<C: Connection, U: Connection>(
     client: &mut C,
     upstream: &mut U,
     up: Filled<'_>,

@@ -5,14 +5,14 @@ use embedded_io_async::ErrorKind;
 use strait::Limits;
 use strait::bridge::{Bridge, ExecBridge, Outcome};
 use strait::gateway::{Attempt, DialError, Hop, Planner, Then, UpstreamProtocol};
-use strait::http::{Body, HeadError, Request, Response, origin, write_text};
+use strait::http::{Body, Request, Response, origin, write_text};
 use strait::k8s::{StreamSet, Subprotocol};
 use strait::leg::{SpdyLeg, WebSocketLeg};
 use strait::upgrade::{Accepted, Refusal, UpgradeError};
 
 use crate::connection::{self, Connection};
 use crate::head::{Head, HeadFailure, read_head};
-use crate::pass_on::{self, PassEnd, pass_on};
+use crate::pass_on::{self, PassedOn, pass_on};
 use crate::session::{Filled, Session, Summary};
 use crate::socket::Dial;
 
@@ -51,15 +51,8 @@ impl<'a> Options<'a> {
 pub enum Ended {
     /// A session whose bytes were translated.
     Session(Summary),
-    /// A session whose bytes were passed on as they are: bytes from the client, bytes from upstream, and whether it was cut.
-    PassedOn {
-        /// Bytes of the client.
-        from_client: u64,
-        /// Bytes of upstream.
-        from_upstream: u64,
-        /// One of the connections failed.
-        is_cut: bool,
-    },
+    /// A session whose bytes were passed on as they are.
+    PassedOn(PassedOn),
     /// A request that is no upgrade; true if it was answered to its end.
     Plain(bool),
     /// The client was refused, with this HTTP status.
@@ -374,12 +367,7 @@ async fn join<C: Connection, U: Connection>(
         return Ended::Left;
     }
     let down = Filled::behind_head(down, head.len, head.filled);
-    let passed = pass_on(client, io, up, down, millis(limits.close), stop).await;
-    Ended::PassedOn {
-        from_client: passed.from_client,
-        from_upstream: passed.from_upstream,
-        is_cut: passed.end == PassEnd::Cut,
-    }
+    Ended::PassedOn(pass_on(client, io, up, down, millis(limits.close), stop).await)
 }
 
 /// A request that is no upgrade, on a connection of its own to upstream: exactly its body is passed on, and then the answer to

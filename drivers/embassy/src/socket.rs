@@ -47,7 +47,6 @@ pub trait Dial {
 }
 
 /// Connects a socket to one address.
-#[derive(Debug)]
 pub(crate) struct Dialer<'a, 's> {
     pub(crate) socket: &'a mut TcpSocket<'s>,
     pub(crate) upstream: IpEndpoint,
