@@ -4,7 +4,6 @@
 //! Both are closed by default: [`ServerOptions`] says what opens them, and [`Shutdown`] how they stop.
 
 mod answer;
-mod handshake;
 mod head;
 mod listener;
 mod metrics;
@@ -41,5 +40,6 @@ pub use metrics::Metrics;
 pub use server::{Exposed, ServerOptions};
 pub use session::Summary;
 pub use shutdown::Shutdown;
+pub use strait::gateway::UpstreamKind;
 pub use token::TokenError;
-pub use upstream::{Upstream, UpstreamError, UpstreamKind};
+pub use upstream::{Upstream, UpstreamError};

@@ -14,13 +14,13 @@ use strait::http::{Body, Request};
 use strait::k8s::{Subprotocol, Target, Verb};
 use strait::leg::WebSocketLeg;
 use strait::spdy::LentBlocks;
+use strait::upgrade::{Accepted, Upgrade};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer;
-use crate::handshake::{self, Agreed};
 use crate::head::Head;
 use crate::kubernetes_api::{self, Answer, Pod};
 use crate::listener;
@@ -156,10 +156,10 @@ impl Node {
 
     async fn connection(&self, stream: TcpStream, peer: SocketAddr, shutdown: Shutdown) {
         let Some(visitor) = self.door.enter(stream, peer, &self.limits, &shutdown).await else { return };
-        let accepted = self.route(&visitor, peer);
+        let admitted = self.route(&visitor, peer);
         let Visitor { stream: client, head } = visitor;
-        match accepted.and_then(|accepted| Ok((accepted, self.door.admit(&shutdown)?))) {
-            Ok((accepted, permit)) => self.session(client, peer, &head, accepted, permit, &shutdown).await,
+        match admitted.and_then(|admitted| Ok((admitted, self.door.admit(&shutdown)?))) {
+            Ok((admitted, permit)) => self.session(client, peer, &head, admitted, permit, &shutdown).await,
             Err(answer) => self.door.answer(client, &answer).await,
         }
     }
@@ -169,18 +169,19 @@ impl Node {
         mut client: Stream,
         peer: SocketAddr,
         head: &Head,
-        accepted: Accepted,
+        admitted: Admitted,
         permit: Permit,
         shutdown: &Shutdown,
     ) {
         let started = Instant::now();
-        if client.write_all(&accepted.answer).await.is_err() {
+        let Admitted { agreed, verb, aim } = admitted;
+        if client.write_all(&answer::written(|out| agreed.write(out))).await.is_err() {
             return;
         }
-        let Accepted { verb, aim, protocol, .. } = accepted;
+        let protocol = agreed.protocol;
         let program = aim.program().map(OsStr::to_owned);
         let (limits, behind) = (&self.limits, head.behind());
-        let end = if accepted.is_websocket {
+        let end = if agreed.upgrade == Upgrade::WebSocket {
             let leg = WebSocketLeg::server(protocol, limits);
             NodeSession::new(client, behind, leg, aim, limits, &self.pool, shutdown.closing()).run().await
         } else {
@@ -195,7 +196,7 @@ impl Node {
     }
 
     /// What a client gets: a session, or this answer.
-    fn route(&self, visitor: &Visitor, peer: SocketAddr) -> Result<Accepted, Vec<u8>> {
+    fn route(&self, visitor: &Visitor, peer: SocketAddr) -> Result<Admitted, Vec<u8>> {
         let request: Request = Request::parse(visitor.head.head())
             .map_err(|error| answer::text(error.status(), &error.to_string()))?;
         self.door.check(&request, &visitor.stream, peer)?;
@@ -203,7 +204,7 @@ impl Node {
     }
 
     /// What to do with a request: run a command, attach to the main process, or send this answer.
-    fn accept(&self, request: &Request<'_>) -> Result<Accepted, Vec<u8>> {
+    fn accept(&self, request: &Request<'_>) -> Result<Admitted, Vec<u8>> {
         if !request.headers.tokens("Upgrade").any(|_| true) {
             return Err(self.plain(request));
         }
@@ -218,13 +219,12 @@ impl Node {
             return Err(to_bytes(&Answer::bad_request(&message)));
         }
         let aim = self.aim(&target)?;
-        let is_websocket = handshake::is_websocket(request);
-        let Agreed { answer, protocol } = if is_websocket {
-            handshake::websocket(request, &self.websocket)?
-        } else {
-            handshake::spdy(request, &self.spdy)?
+        let agreed = match Upgrade::of(request) {
+            Some(Upgrade::WebSocket) => Accepted::websocket(request, &self.websocket),
+            Some(Upgrade::Spdy) | None => Accepted::spdy(request, &self.spdy),
         };
-        Ok(Accepted { answer, verb: target.verb, aim, protocol, is_websocket })
+        let agreed = agreed.map_err(|refusal| answer::refusal(&refusal, request))?;
+        Ok(Admitted { agreed, verb: target.verb, aim })
     }
 
     /// What a session is for.
@@ -259,12 +259,10 @@ impl Node {
 }
 
 /// What to do for a client whose upgrade is accepted.
-struct Accepted {
-    answer: Vec<u8>,
+struct Admitted {
+    agreed: Accepted,
     verb: Verb,
     aim: Aim,
-    protocol: Subprotocol,
-    is_websocket: bool,
 }
 
 /// How a session ended, without the details that would make a label of every session.
