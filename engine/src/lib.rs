@@ -125,6 +125,7 @@ extern crate std;
 
 mod limits;
 mod outbox;
+mod shift;
 mod step;
 mod time;
 

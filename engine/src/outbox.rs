@@ -1,3 +1,5 @@
+use crate::shift::shift;
+
 /// An [`Outbox`] has no room for a whole frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Full;
@@ -32,9 +34,7 @@ impl<const N: usize> Outbox<N> {
             return Err(Full);
         }
         if frame.len() > N - self.end {
-            // Proves to the optimiser that the copy cannot panic.
-            self.bytes.get(self.start..self.end).ok_or(Full)?;
-            self.bytes.copy_within(self.start..self.end, 0);
+            shift(&mut self.bytes, self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;
         }

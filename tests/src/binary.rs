@@ -29,6 +29,11 @@ fn build() -> PathBuf {
     executable(&output.stdout).unwrap_or_else(|| panic!("{cargo:?} names no executable"))
 }
 
+/// Where peers are kept: `peers` in the target directory.
+pub fn peers() -> PathBuf {
+    whereabouts().0.join("peers")
+}
+
 /// The target directory and the profile, from where cargo put this test: `TARGET/PROFILE/deps/TEST`.
 pub(crate) fn whereabouts() -> (PathBuf, String) {
     let test = env::current_exe().expect("the path of the running test");

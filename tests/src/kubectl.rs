@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::{Finished, Running, Server, Shores, peers};
+use crate::{Finished, Running, Server, Shores, old_kubectl};
 
 /// How long a kubectl may take where a test says nothing else.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -14,10 +14,14 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// How often a kubectl may drop what it was sent.
 const TRIALS: u32 = 5;
 
-/// A real kubectl without a past: its own home directory, an empty configuration, no proxies.
+/// A real kubectl, or another client with a command line like it, without a past: its own home directory, an empty
+/// configuration, no proxies.
 #[derive(Debug)]
 pub struct Kubectl {
     program: OsString,
+    /// What stands in front of its own arguments: a script, where the program is an interpreter.
+    leading: Vec<OsString>,
+    variables: Vec<(&'static str, OsString)>,
     server: String,
     home: TempDir,
 }
@@ -28,23 +32,31 @@ impl Kubectl {
         let program = env::var_os("KUBECTL").unwrap_or_else(|| "kubectl".into());
         let probe = Command::new(&program).arg("--help").stdin(Stdio::null()).output();
         match probe {
-            Ok(_) => Some(Self::at(program, server)),
+            Ok(_) => Some(Self::at(program, &[], server)),
             Err(error) => missing(&format!("cannot run {}: {error}", program.display())),
         }
     }
 
     /// Debian's kubectl 1.20.2, which speaks SPDY only. `None`, said loudly, if it cannot be had.
     pub fn old(server: &str) -> Option<Self> {
-        match peers::kubectl_1_20() {
-            Ok(program) => Some(Self::at(program.into(), server)),
+        match old_kubectl::kubectl_1_20() {
+            Ok(program) => Some(Self::at(program.into(), &[], server)),
             Err(reason) => missing(reason),
         }
     }
 
-    fn at(program: OsString, server: &str) -> Self {
+    /// A program that talks to `server`, with `leading` in front of all other arguments.
+    pub fn at(program: OsString, leading: &[OsString], server: &str) -> Self {
         let home = tempfile::tempdir().expect("a temporary directory");
         std::fs::write(home.path().join("kubeconfig"), "").expect("an empty file");
-        Self { program, server: server.into(), home }
+        Self { program, leading: leading.to_vec(), variables: Vec::new(), server: server.into(), home }
+    }
+
+    /// With a variable in its environment.
+    #[must_use]
+    pub fn with_variable(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
+        self.variables.push((name, value.into()));
+        self
     }
 
     /// The program itself.
@@ -55,7 +67,7 @@ impl Kubectl {
     /// A kubectl with these arguments.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        command.arg(format!("--server={}", self.server)).args(arguments).env_clear();
+        command.args(&self.leading).arg(format!("--server={}", self.server)).args(arguments).env_clear();
         command.envs(self.environment()).stdin(Stdio::null());
         command
     }
@@ -79,12 +91,14 @@ impl Kubectl {
     /// All of its environment, for who starts it in another way. Without `KUBECTL_REMOTE_COMMAND_WEBSOCKETS`: what kubectl does
     /// by itself is tested.
     pub fn environment(&self) -> Vec<(&'static str, OsString)> {
-        vec![
+        let mut all = vec![
             ("PATH", env::var_os("PATH").unwrap_or_default()),
             ("HOME", self.home.path().into()),
             ("KUBECONFIG", self.home.path().join("kubeconfig").into()),
             ("TERM", "xterm".into()),
-        ]
+        ];
+        all.extend(self.variables.iter().cloned());
+        all
     }
 }
 

@@ -17,7 +17,7 @@ const LIFE: Duration = Duration::from_mins(10);
 /// How long a server may take to end when it is asked to: it cuts its sessions after 5 s.
 const ORDERLY_END: Duration = Duration::from_secs(8);
 
-/// The binary `strait` as a server, ended when this value is dropped.
+/// The binary `strait` as a server, or a peer, ended when this value is dropped.
 #[derive(Debug)]
 pub struct Server {
     /// Nothing once it was waited for.
@@ -30,8 +30,13 @@ impl Server {
     /// Starts `strait` with these arguments and waits until it says that it is ready.
     pub fn spawn(arguments: &[&str]) -> Self {
         let mut command = Command::new(strait());
-        command.args(arguments).stdin(Stdio::null());
-        let mut running = Running::start(&mut command, LIFE);
+        command.args(arguments);
+        Self::of(&mut command)
+    }
+
+    /// Starts another server that says in the same way when it is ready.
+    pub fn of(command: &mut Command) -> Self {
+        let mut running = Running::start(command.stdin(Stdio::null()), LIFE);
         let stdout = running.stdout.take().expect("standard output is a pipe");
         let (lines, printed) = mpsc::channel();
         thread::spawn(move || forward(BufReader::new(stdout), &lines));

@@ -1,8 +1,10 @@
 //! Every chore of the project, as `cargo xtask NAME`. What CI does is `cargo xtask ci`.
 
+mod bare_metal;
 mod fuzz;
+mod image;
 mod msrv;
-mod no_std;
+mod proofs;
 mod run;
 
 use anyhow::Result;
@@ -22,8 +24,9 @@ enum Chore {
     Ci,
     /// Formatting, clippy and rustdoc, with warnings denied.
     Lint,
-    /// Builds the engine for a bare-metal target, which has neither std nor an allocator.
-    NoStd,
+    /// What a linker can prove about the engine on a Cortex-M3: no allocator, and no path to a panic behind the
+    /// handshake.
+    Proofs,
     /// Checks that the project builds with the Rust version that it states, and that no dependency wants more.
     Msrv,
     /// Runs fuzz targets (all, or those named) for some time each.
@@ -34,6 +37,14 @@ enum Chore {
         #[arg(long, default_value_t = 60)]
         seconds: u32,
     },
+    /// Runs Strait among peers that others have written, and writes the tables of docs/PEERS.md.
+    Peers {
+        /// Names of suites; all of them by default.
+        names: Vec<String>,
+        /// Every version, not only those that CI has time for.
+        #[arg(long)]
+        full: bool,
+    },
     /// Runs each benchmark once, to see that it works and that what it carries is right.
     BenchSmoke,
 }
@@ -43,9 +54,10 @@ fn main() -> Result<()> {
     match Arguments::parse().chore {
         Chore::Ci => ci(),
         Chore::Lint => lint(),
-        Chore::NoStd => no_std::check(),
+        Chore::Proofs => proofs::check(),
         Chore::Msrv => msrv::check(),
         Chore::Fuzz { targets, seconds } => fuzz::run(&targets, seconds),
+        Chore::Peers { names, full } => peers(&names, full),
         Chore::BenchSmoke => bench_smoke(),
     }
 }
@@ -54,10 +66,19 @@ fn ci() -> Result<()> {
     cargo(["test", "--workspace"])?;
     lint()?;
     msrv::check()?;
-    no_std::check()?;
+    proofs::check()?;
+    peers(&[], false)?;
     bench_smoke()?;
     fuzz::run(&[], 20)?;
     cargo(["run", "--release", "--", "demo", "--once"])
+}
+
+fn peers(names: &[String], full: bool) -> Result<()> {
+    run::command("cargo")
+        .args(["test", "--package", "strait-tests", "--test", "peers", "--", "--peers"])
+        .args(full.then_some("--full"))
+        .args(names)
+        .run()
 }
 
 fn lint() -> Result<()> {

@@ -87,9 +87,8 @@ impl<const N: usize, const LANE: usize, const RING: usize> State<N, LANE, RING> 
     /// The memory of a gateway that was not started.
     pub const fn new() -> Self {
         Self {
-            slots: [const {
-                Slot { up: [0; LANE], down: [0; LANE], client: Rings::new(), upstream: Rings::new() }
-            }; N],
+            slots: [const { Slot { up: [0; LANE], down: [0; LANE], client: Rings::new(), upstream: Rings::new() } };
+                N],
             switch: Switch { mode: Watch::new_with(Mode::Serving), count: Count::new() },
         }
     }

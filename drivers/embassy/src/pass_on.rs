@@ -51,7 +51,8 @@ pub async fn pass_on<C: Connection, U: Connection>(
             if stop.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(PassEnd::Stopped);
             }
-            let (Ok(went_up), Ok(went_down)) = (up.poll(cx, client, upstream), down.poll(cx, upstream, client))
+            let (Ok(went_up), Ok(went_down)) =
+                (up.poll(cx, client, upstream), down.poll(cx, upstream, client))
             else {
                 return Poll::Ready(PassEnd::Cut);
             };

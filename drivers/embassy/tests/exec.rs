@@ -110,8 +110,11 @@ async fn all_output_comes_before_the_status() {
 #[tokio::test]
 async fn a_client_that_reads_late_loses_nothing() {
     let (_node, rig) = start();
-    let mut session =
-        Exec::script("head -c 3000000 /dev/zero").with_receive_buffer(4096).open(rig.address, V5).await.unwrap();
+    let mut session = Exec::script("head -c 3000000 /dev/zero")
+        .with_receive_buffer(4096)
+        .open(rig.address, V5)
+        .await
+        .unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
     let mut count = 0;
     while let Said::Data(channel, bytes) = session.next().await.unwrap() {
@@ -144,10 +147,10 @@ async fn every_protocol_of_clients_is_served() {
         Subprotocol::V1Base64,
         Subprotocol::None,
     ];
-    let dialects = websocket.map(Dialect::WebSocket).into_iter().chain([
-        Dialect::Spdy(Subprotocol::V4),
-        Dialect::Spdy(Subprotocol::V1),
-    ]);
+    let dialects = websocket
+        .map(Dialect::WebSocket)
+        .into_iter()
+        .chain([Dialect::Spdy(Subprotocol::V4), Dialect::Spdy(Subprotocol::V1)]);
     for dialect in dialects {
         let session = Exec::script("echo hello; head -c 100000 /dev/zero").open(rig.address, dialect).await;
         let transcript = session.unwrap().finish().await.unwrap();
@@ -235,7 +238,8 @@ async fn what_upstream_says_to_a_refused_upgrade_reaches_the_client() {
 #[tokio::test]
 async fn a_plain_request_is_passed_on_with_exactly_its_body() {
     let (_node, rig) = start();
-    let answer = reply(&rig, b"GET /api/v1/namespaces/default/pods/demo HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").await;
+    let answer =
+        reply(&rig, b"GET /api/v1/namespaces/default/pods/demo HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     assert!(answer.contains("\"kind\":\"Pod\""), "{answer}");
     let smuggled = b"GET /version HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 3\r\n\r\nabcGET /readyz HTTP/1.1\r\n\r\n";
@@ -250,7 +254,7 @@ async fn what_is_no_request_is_answered_and_forgotten() {
     let refused: [(&[u8], &str); 6] = [
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 this is TLS\r\n\r\n", "400"),
         (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "400"),
-        (b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n", "400"),
+        (b"GET /exec?command=a HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n", "400"),
         (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", "411"),
         (&[b"GET / HTTP/1.1\r\nA: ".as_slice(), &[b'a'; 3000]].concat(), "431"),
         (&[b"GET / HTTP/1.1\r\n".as_slice(), &b"A: b\r\n".repeat(40), b"\r\n"].concat(), "431"),
@@ -259,7 +263,10 @@ async fn what_is_no_request_is_answered_and_forgotten() {
         let answer = reply(&rig, bytes).await;
         assert_eq!(answer.get(9..12), Some(status), "{answer:?} to {}", bytes.escape_ascii());
     }
-    let page = upgrade("/api/v1/namespaces/default/pods/demo/exec?command=date&stdout=true", "Origin: http://evil\r\n");
+    let page = upgrade(
+        "/api/v1/namespaces/default/pods/demo/exec?command=date&stdout=true",
+        "Origin: http://evil\r\n",
+    );
     assert_eq!(reply(&rig, page.as_bytes()).await.get(9..12), Some("403"));
     assert_eq!(returns_to_rest(&rig).refused, 7);
     assert_eq!(exit(&run(&rig, "exit 6").await), 6);
@@ -268,7 +275,8 @@ async fn what_is_no_request_is_answered_and_forgotten() {
 #[tokio::test]
 async fn a_client_that_says_nothing_is_sent_away() {
     let node = Server::node();
-    let rig = Rig::start_with(node.address(), |options| options.limits.handshake = Duration::from_millis(300));
+    let rig =
+        Rig::start_with(node.address(), |options| options.limits.handshake = Duration::from_millis(300));
     assert_eq!(reply(&rig, b"GET / HT").await.get(9..12), Some("408"));
     returns_to_rest(&rig);
 }

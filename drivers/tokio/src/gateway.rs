@@ -21,7 +21,6 @@ use crate::answer;
 use crate::head::Head;
 use crate::listener;
 use crate::metrics::{Metrics, ProxyType};
-use crate::origin;
 use crate::passthrough::{self, PassedOn};
 use crate::pool::Pool;
 use crate::relay::{PlainRequest, relay};
@@ -32,6 +31,7 @@ use crate::shutdown::Shutdown;
 use crate::stream::Stream;
 use crate::tls::TlsError;
 use crate::upstream::{self, DialError, Upgraded, Upstream};
+use strait::http::origin;
 
 pub use strait::gateway::{FeatureGates, GateError, UpstreamProtocol};
 

@@ -1,13 +1,12 @@
-//! Strait on tokio: the gateway that carries exec sessions between WebSocket and SPDY/3.1, and a node, a
-//! streaming server for local processes.
+//! Strait on tokio: the gateway that carries exec sessions between WebSocket and SPDY/3.1, a node, which is a
+//! streaming server for local processes, and a [client](client).
 //!
-//! Both are closed by default: [`ServerOptions`] says what opens them, and [`Shutdown`] how they stop.
+//! The servers are closed by default: [`ServerOptions`] says what opens them, and [`Shutdown`] how they stop.
 
 mod answer;
 mod head;
 mod listener;
 mod metrics;
-mod origin;
 mod overflow;
 mod passthrough;
 mod pool;
@@ -21,6 +20,7 @@ mod stream;
 mod token;
 mod upstream;
 
+pub mod client;
 pub mod gateway;
 pub mod kubernetes_api;
 #[cfg(target_os = "linux")]

@@ -12,6 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
@@ -134,7 +135,19 @@ impl Connector {
         Ok(Self { config, name, has_identity })
     }
 
-    pub(crate) async fn connect(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    /// With a configuration of the caller's, which is not read again. ALPN is set here.
+    #[cfg(feature = "kube")]
+    pub(crate) fn given(mut config: ClientConfig, name: &str) -> Result<Self, TlsError> {
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        let name = ServerName::try_from(name.to_owned()).map_err(TlsError::ServerName)?;
+        let config = Reloaded::new(Vec::new(), move || Ok(config.clone()))?;
+        Ok(Self { config, name, has_identity: false })
+    }
+
+    pub(crate) async fn connect<T>(&self, stream: T) -> io::Result<TlsStream<T>>
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
         let connector = TlsConnector::from(self.config.current());
         connector.connect(self.name.clone(), stream).await.map(TlsStream::Client)
     }

@@ -4,6 +4,7 @@ use heapless::Vec;
 
 use crate::k8s::Channel;
 use crate::leg::Framing;
+use crate::shift::shift;
 use crate::spdy::frame::MAX_LENGTH;
 
 /// Room in front of the first byte that is read, for the longest data header of any leg.
@@ -367,10 +368,7 @@ impl<B: Memory, const S: usize> Lane<B, S> {
         {
             self.moved += from.len();
         }
-        let buffer = self.buffer.as_mut();
-        if from.end <= buffer.len() && to <= from.start {
-            buffer.copy_within(from, to);
-        }
+        shift(self.buffer.as_mut(), from, to);
     }
 
     /// Moves what is left of the input (a part of a header or of a control frame) to the front. More than
@@ -386,7 +384,7 @@ impl<B: Memory, const S: usize> Lane<B, S> {
         self.end = self.headroom + left.len();
         self.start = self.headroom;
         if !left.is_empty() {
-            self.buffer.as_mut().copy_within(left, self.headroom);
+            shift(self.buffer.as_mut(), left, self.headroom);
         }
     }
 }

@@ -3,7 +3,7 @@ use core::fmt;
 use crate::k8s::Channel;
 use crate::leg::LegError;
 
-/// What [`ExecBridge::translate`](super::ExecBridge::translate) waits for.
+/// What [`Bridge::translate`](super::Bridge::translate) waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flow {
     /// All input that can be understood is consumed: read more.

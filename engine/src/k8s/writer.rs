@@ -1,5 +1,7 @@
-use crate::Full;
 use core::fmt;
+
+use crate::Full;
+use crate::shift::shift;
 
 /// Appends to the caller's buffer: each piece whole or not at all.
 pub(super) struct Writer<'a> {
@@ -53,9 +55,8 @@ impl<'a> Writer<'a> {
     pub(super) fn remove_before(&mut self, from: usize, count: usize) {
         if let Some(to) = from.checked_sub(count)
             && from <= self.len
-            && self.len <= self.out.len()
         {
-            self.out.copy_within(from..self.len, to);
+            shift(self.out, from..self.len, to);
             self.len -= count;
         }
     }

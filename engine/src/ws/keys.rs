@@ -1,4 +1,4 @@
-use sha1_smol::Sha1;
+use siphasher::sip::SipHasher24;
 
 use crate::Role;
 
@@ -28,30 +28,20 @@ impl Masking for NoMask {
 
 /// Mask keys of one client connection.
 ///
-/// RFC 6455 section 5.3 wants keys that a peer cannot predict from earlier ones. They are cut from SHA-1
-/// over a secret and a counter, so one seed from the driver's source of randomness lasts for the connection.
+/// RFC 6455 section 5.3 wants keys that a peer cannot predict from earlier ones. They are SipHash-2-4 of a counter
+/// under a secret key, so one seed from the driver's source of randomness lasts for the connection.
 #[derive(Debug, Clone)]
 pub struct MaskKeys {
     seed: [u8; 16],
     counter: u64,
-    /// The last digest, and how much of it is used up.
-    digest: [u8; 20],
-    used: u8,
+    /// The second half of the last hash.
+    spare: Option<[u8; 4]>,
 }
 
 impl MaskKeys {
     /// The keys of a connection whose driver drew `seed` from a source that nobody can predict.
     pub const fn new(seed: [u8; 16]) -> Self {
-        Self { seed, counter: 0, digest: [0; 20], used: 20 }
-    }
-
-    fn refill(&mut self) {
-        let mut hash = Sha1::new();
-        hash.update(&self.seed);
-        hash.update(&self.counter.to_be_bytes());
-        self.digest = hash.digest().bytes();
-        self.counter = self.counter.wrapping_add(1);
-        self.used = 4;
+        Self { seed, counter: 0, spare: None }
     }
 }
 
@@ -60,12 +50,13 @@ impl Masking for MaskKeys {
 
     #[inline]
     fn draw(&mut self) -> [u8; 4] {
-        if let Some(key) = self.digest.get(usize::from(self.used)..).and_then(<[u8]>::first_chunk) {
-            self.used += 4;
-            return *key;
+        if let Some(key) = self.spare.take() {
+            return key;
         }
-        self.refill();
-        self.digest.first_chunk().copied().unwrap_or_default()
+        let hash = SipHasher24::new_with_key(&self.seed).hash(&self.counter.to_be_bytes());
+        self.counter = self.counter.wrapping_add(1);
+        self.spare = Some(((hash >> 32) as u32).to_be_bytes());
+        (hash as u32).to_be_bytes()
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 use std::{env, fs, io};
 
-use crate::binary::whereabouts;
+use crate::binary;
 use crate::{Checksum, Running};
 
 /// What a download may take.
@@ -14,7 +14,7 @@ const DOWNLOAD: Duration = Duration::from_mins(2);
 const SHA_256: &str = "f6dccba14307041c08d5b95ee5e5fb81a9f6f7ec45340c721edfc1a0ef581041";
 
 /// kubectl 1.20.2, fetched once into the target directory, or why it cannot be had.
-pub(crate) fn kubectl_1_20() -> Result<&'static Path, &'static str> {
+pub fn kubectl_1_20() -> Result<&'static Path, &'static str> {
     static PROGRAM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let found = PROGRAM.get_or_init(|| match env::var_os("KUBECTL_1_20") {
         Some(given) => Ok(given.into()),
@@ -24,7 +24,7 @@ pub(crate) fn kubectl_1_20() -> Result<&'static Path, &'static str> {
 }
 
 fn cached() -> io::Result<PathBuf> {
-    let peers = whereabouts().0.join("peers");
+    let peers = binary::peers();
     let program = peers.join("kubectl-1.20.2");
     if verify(&program).is_err() {
         fs::create_dir_all(&peers)?;

@@ -1,0 +1,111 @@
+use std::fmt;
+
+use strait::Limits;
+use strait::k8s::{Pod, StreamSet, Subprotocol, Verb};
+
+use super::connect::ConnectError;
+use super::server::Server;
+use super::session::Session;
+use super::upgrade::upgrade;
+
+/// Bytes that a target takes besides the command.
+const TARGET: usize = 2048;
+
+/// What carries a session.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// WebSocket, and SPDY if the server refuses that upgrade: see [`ConnectError::is_upgrade_failure`].
+    #[default]
+    Fallback,
+    /// WebSocket only: v5, or v4, which cannot tell the end of standard input.
+    WebSocket,
+    /// SPDY/3.1 only.
+    Spdy,
+}
+
+/// Runs commands in containers, and attaches to their main processes.
+#[derive(Debug, Clone)]
+pub struct Executor {
+    server: Server,
+    transport: Transport,
+    limits: Limits,
+}
+
+impl Executor {
+    /// One that asks for WebSocket first, and falls back to SPDY.
+    pub const fn new(server: Server) -> Self {
+        Self { server, transport: Transport::Fallback, limits: Limits::HOST }
+    }
+
+    /// The same over this transport.
+    #[must_use]
+    pub const fn with_transport(mut self, transport: Transport) -> Self {
+        self.transport = transport;
+        self
+    }
+
+    /// The same with other limits: heads, times, heartbeats.
+    #[must_use]
+    pub const fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Asks for a command to be run in a container of `pod`. Nothing of standard input is read before the server has agreed.
+    pub async fn exec<A: AsRef<[u8]>>(
+        &self,
+        pod: &Pod<'_>,
+        command: impl IntoIterator<Item = A>,
+        streams: StreamSet,
+    ) -> Result<Session, ConnectError> {
+        let command: Vec<A> = command.into_iter().collect();
+        // Percent-encoding makes three of each byte, at most.
+        let room = command.iter().map(|argument| 3 * argument.as_ref().len() + 16).sum::<usize>() + TARGET;
+        let target = target(room, |out| pod.write_exec(&command, streams, out))?;
+        self.open(&target, Verb::Exec, streams).await
+    }
+
+    /// Asks for the main process of a container of `pod`.
+    pub async fn attach(&self, pod: &Pod<'_>, streams: StreamSet) -> Result<Session, ConnectError> {
+        let target = target(TARGET, |out| pod.write_attach(streams, out))?;
+        self.open(&target, Verb::Attach, streams).await
+    }
+
+    async fn open(&self, target: &str, verb: Verb, streams: StreamSet) -> Result<Session, ConnectError> {
+        let websocket = |offer| upgrade(&self.server, target, Transport::WebSocket, offer, &self.limits);
+        let spdy = Subprotocol::SPDY_CLIENT_OFFER;
+        let upgraded = match self.transport {
+            Transport::Spdy => upgrade(&self.server, target, Transport::Spdy, spdy, &self.limits).await?,
+            Transport::WebSocket => websocket(Subprotocol::WEBSOCKET_CLIENT_OFFER).await?,
+            // v5 alone, as kubectl: an older server would take v4, which cannot half-close standard input, where SPDY can.
+            Transport::Fallback => match websocket(Subprotocol::TRANSLATOR).await {
+                Err(error) if error.is_upgrade_failure() => {
+                    tracing::debug!(%error, "falling back to SPDY");
+                    upgrade(&self.server, target, Transport::Spdy, spdy, &self.limits).await?
+                }
+                other => other?,
+            },
+        };
+        Ok(Session::new(upgraded, streams, verb, self.limits))
+    }
+}
+
+fn target<E: Into<ConnectError>>(
+    room: usize,
+    write: impl FnOnce(&mut [u8]) -> Result<usize, E>,
+) -> Result<String, ConnectError> {
+    let mut bytes = vec![0; room];
+    let len = write(&mut bytes).map_err(Into::into)?;
+    bytes.truncate(len);
+    String::from_utf8(bytes).map_err(|error| ConnectError::Request(error.to_string()))
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Fallback => "WebSocket, then SPDY",
+            Self::WebSocket => "WebSocket",
+            Self::Spdy => "SPDY",
+        })
+    }
+}

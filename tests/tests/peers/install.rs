@@ -1,0 +1,83 @@
+//! Peers from their registries, at pinned versions, into the target directory.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use std::{env, fs};
+
+use strait_tests::{Running, peers};
+
+/// What one step may take: a first build of Kubernetes' modules is the longest.
+const STEP: Duration = Duration::from_mins(8);
+
+/// A directory of `tests/peers`.
+pub(crate) fn source(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").join(name)
+}
+
+/// A directory for what is installed.
+pub(crate) fn place(name: &str) -> Result<PathBuf, String> {
+    let place = peers().join(name);
+    fs::create_dir_all(&place).map_err(|error| format!("{}: {error}", place.display()))?;
+    Ok(place)
+}
+
+/// Runs one step. What it prints is the result.
+pub(crate) fn step(command: &mut Command) -> Result<String, String> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().map_err(|error| format!("{}: {error}", command.get_program().display()))?;
+    let finished = Running::watch(format!("{command:?}"), child, STEP).finish();
+    if finished.status.success() {
+        return Ok(finished.text());
+    }
+    Err(format!("{command:?}: {}\n{}{}", finished.status, finished.text(), finished.stderr.trim()))
+}
+
+/// Upstream's Go programs of one version.
+#[derive(Debug, Clone)]
+pub(crate) struct GoPeers {
+    /// Version of Kubernetes, without the patch.
+    pub(crate) version: String,
+    programs: PathBuf,
+}
+
+impl GoPeers {
+    /// Builds the module in `tests/peers/NAME`.
+    pub(crate) fn build(name: &str) -> Result<Self, String> {
+        let (source, programs) = (source(name), place(name)?);
+        step(Command::new("go").arg("build").arg("-o").arg(&programs).arg("./...").current_dir(&source))?;
+        let listed = step(Command::new("go").args(["list", "-m", "k8s.io/client-go"]).current_dir(&source))?;
+        let version = listed.trim().rsplit_once('v').ok_or("go list names no version")?.1.to_owned();
+        Ok(Self { version, programs })
+    }
+
+    /// One of its programs: `server`, `proxy` or `client`.
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
+        self.programs.join(name)
+    }
+}
+
+/// A Python of the target directory, with nothing but pip.
+pub(crate) fn python() -> Result<PathBuf, String> {
+    let python = peers().join("python/bin/python");
+    if !python.exists() {
+        step(Command::new("python3").args(["-m", "venv"]).arg(peers().join("python")))?;
+    }
+    Ok(python)
+}
+
+/// A kubectl of `tests/peers/kubectl/wheels.txt`.
+pub(crate) fn kubectl(version: &str) -> Result<PathBuf, String> {
+    let program = peers().join(format!("kubectl-{version}"));
+    if !program.exists() {
+        step(Command::new(python()?).arg(source("kubectl/fetch.py")).arg(version).arg(peers()))?;
+    }
+    Ok(program)
+}
+
+/// All versions there.
+pub(crate) fn kubectl_versions() -> Vec<String> {
+    let wheels = fs::read_to_string(source("kubectl/wheels.txt")).expect("wheels.txt");
+    let lines = wheels.lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| Some(line.split_once(' ')?.0.to_owned())).collect()
+}

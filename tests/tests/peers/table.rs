@@ -1,0 +1,225 @@
+use std::any::Any;
+use std::io::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+use std::{env, fmt, fs, io, thread};
+
+/// How many rows run at a time.
+const WORKERS: usize = 2;
+/// Where the tables are kept.
+const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/PEERS.md");
+
+/// Peers of one kind, by the name that they are run with.
+#[derive(Debug)]
+pub(crate) struct Suite {
+    /// Its name, which is also the one of its section in the document.
+    pub(crate) name: &'static str,
+    /// Installs the peers and lays out their tables. True asks for all of them, false for what CI has time for. The error says why
+    /// there are none.
+    pub(crate) tables: fn(full: bool) -> Result<Vec<Table>, String>,
+}
+
+/// Ways through peers, each of them under the same headings.
+pub(crate) struct Table {
+    /// What stands above it.
+    pub(crate) about: String,
+    /// Names of columns.
+    pub(crate) columns: Vec<String>,
+    /// The ways.
+    pub(crate) rows: Vec<Row>,
+    /// What stands below it: the explained differences.
+    pub(crate) notes: Vec<String>,
+}
+
+/// One way: its name and how to fill its cells.
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) fill: Box<dyn FnOnce(&Cells<'_>) + Send>,
+}
+
+impl Row {
+    /// A row whose peer is not there.
+    pub(crate) fn not_run(name: String, why: &str) -> Self {
+        let why = why.to_owned();
+        let fill = move |cells: &Cells<'_>| {
+            for column in cells.columns {
+                cells.check(column, || Cell::NotRun(why.clone()));
+            }
+        };
+        Self { name, fill: Box::new(fill) }
+    }
+}
+
+/// The cells of a row that is being filled.
+pub(crate) struct Cells<'a> {
+    name: &'a str,
+    columns: &'a [String],
+    done: Mutex<Vec<(usize, Cell)>>,
+}
+
+/// What came of one check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Cell {
+    /// As it should be.
+    Same,
+    /// Otherwise, in the explained way.
+    Differs(&'static str),
+    /// A value that was checked, told as it is.
+    Value(String),
+    /// The peer does not have it.
+    Absent,
+    /// Not as it should be.
+    Failed(String),
+    /// Not tried, for this reason.
+    NotRun(String),
+}
+
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Same => f.write_str("✓"),
+            Self::Differs(note) => write!(f, "✓ ({note})"),
+            Self::Value(value) => f.write_str(value),
+            Self::Absent => f.write_str("–"),
+            Self::Failed(_) => f.write_str("**✗**"),
+            Self::NotRun(_) => f.write_str("NOT RUN"),
+        }
+    }
+}
+
+impl Cells<'_> {
+    /// Fills the cell of `column`; a panic of `check` is a failure.
+    pub(crate) fn check(&self, column: &str, check: impl FnOnce() -> Cell) {
+        let started = Instant::now();
+        let cell = catch_unwind(AssertUnwindSafe(check)).unwrap_or_else(|panic| Cell::Failed(text(&*panic)));
+        let time = started.elapsed().as_secs_f32();
+        let mut out = io::stdout().lock();
+        let _ = match &cell {
+            Cell::Absent => Ok(()),
+            Cell::Failed(why) => writeln!(out, "FAILED  {}: {column} ({time:.1} s)\n{why}", self.name),
+            Cell::NotRun(why) => writeln!(out, "NOT RUN {}: {column}: {why}", self.name),
+            _ => writeln!(out, "ok      {}: {column} ({time:.1} s)", self.name),
+        };
+        let place = self.columns.iter().position(|name| name == column).expect("a column of the table");
+        self.done.lock().unwrap_or_else(PoisonError::into_inner).push((place, cell));
+    }
+}
+
+fn text(panic: &(dyn Any + Send)) -> String {
+    let said = panic.downcast_ref::<String>().cloned();
+    said.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.into())).unwrap_or_default()
+}
+
+/// What came of all checks so far.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    passed: usize,
+    failed: Vec<String>,
+    not_run: Vec<String>,
+}
+
+impl Report {
+    /// Runs a suite and writes its tables down.
+    pub(crate) fn run(&mut self, suite: &Suite, full: bool) {
+        println!("\n== {}", suite.name);
+        let tables = catch_unwind(AssertUnwindSafe(|| (suite.tables)(full)));
+        let tables = match tables.unwrap_or_else(|panic| Err(text(&*panic))) {
+            Ok(tables) => tables,
+            Err(why) => {
+                println!("NOT RUN {}: {why}", suite.name);
+                self.not_run.push(format!("{}: {why}", suite.name));
+                return;
+            }
+        };
+        let section = tables.into_iter().map(|table| self.table(suite.name, table)).collect::<String>();
+        println!("\n{section}");
+        if env::var_os("CI").is_none() {
+            write_down(suite.name, &section);
+        }
+    }
+
+    fn table(&mut self, suite: &str, table: Table) -> String {
+        let columns = table.columns;
+        let names: Vec<String> = table.rows.iter().map(|row| row.name.clone()).collect();
+        let waiting = Mutex::new(table.rows.into_iter().enumerate());
+        let filled: Mutex<Vec<(usize, Vec<Cell>)>> = Mutex::default();
+        thread::scope(|scope| {
+            for _ in 0..WORKERS {
+                scope.spawn(|| {
+                    loop {
+                        let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+                        let Some((place, row)) = next else { return };
+                        let cells = fill(row, &columns);
+                        filled.lock().unwrap_or_else(PoisonError::into_inner).push((place, cells));
+                    }
+                });
+            }
+        });
+        let mut filled = filled.into_inner().unwrap_or_else(PoisonError::into_inner);
+        filled.sort_by_key(|(place, _)| *place);
+        let mut text =
+            format!("{}\n\n| |{}|\n|---|{}\n", table.about, columns.join("|"), "---|".repeat(columns.len()));
+        for ((_, cells), name) in filled.into_iter().zip(names) {
+            for (cell, column) in cells.iter().zip(&columns) {
+                self.count(cell, &format!("{suite}: {name}: {column}"));
+            }
+            let cells: Vec<_> = cells.iter().map(Cell::to_string).collect();
+            text += &format!("|{name}|{}|\n", cells.join("|"));
+        }
+        text.push('\n');
+        for note in table.notes {
+            text += &format!("* {note}\n");
+        }
+        text.push('\n');
+        text
+    }
+
+    fn count(&mut self, cell: &Cell, name: &str) {
+        match cell {
+            Cell::Same | Cell::Differs(_) | Cell::Value(_) => self.passed += 1,
+            Cell::Absent => {}
+            Cell::Failed(why) => self.failed.push(format!("{name}\n{why}")),
+            Cell::NotRun(why) => self.not_run.push(format!("{name}: {why}")),
+        }
+    }
+
+    /// Says what came of it all.
+    pub(crate) fn end(self) -> ExitCode {
+        for failure in &self.failed {
+            println!("\nFAILED {failure}");
+        }
+        for missing in &self.not_run {
+            println!("NOT RUN: {missing}");
+        }
+        let required = env::var_os("STRAIT_REQUIRE_PEERS").is_some_and(|value| value == "1");
+        let failed = self.failed.len() + if required { self.not_run.len() } else { 0 };
+        println!("\n{} passed, {failed} failed, {} skipped", self.passed, self.not_run.len());
+        ExitCode::from(u8::from(failed > 0))
+    }
+}
+
+fn fill(row: Row, columns: &[String]) -> Vec<Cell> {
+    let cells = Cells { name: &row.name, columns, done: Mutex::default() };
+    let broken = catch_unwind(AssertUnwindSafe(|| (row.fill)(&cells))).err().map(|panic| text(&*panic));
+    let done = cells.done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let nothing = broken.map_or(Cell::Absent, Cell::Failed);
+    let mut all = vec![nothing; columns.len()];
+    for (place, cell) in done {
+        all[place] = cell;
+    }
+    all
+}
+
+/// Puts `section` between the marks of `name`, and leaves all other text as it is.
+fn write_down(name: &str, section: &str) {
+    let path = Path::new(DOCUMENT);
+    let (begin, end) = (format!("<!-- {name} -->\n"), format!("<!-- end of {name} -->\n"));
+    let text = fs::read_to_string(path).expect("docs/PEERS.md");
+    let parts = text.split_once(&begin).and_then(|(above, rest)| Some((above, rest.split_once(&end)?.1)));
+    let (above, below) = parts.unwrap_or_else(|| panic!("docs/PEERS.md has no marks for {name}"));
+    fs::write(path, format!("{above}{begin}{}\n{end}{below}", section.trim_end()))
+        .expect("docs/PEERS.md can be written");
+}

@@ -1,0 +1,142 @@
+use std::ffi::OsString;
+use std::process::Command;
+
+use strait_tests::{Kubectl, Server};
+
+use crate::install::GoPeers;
+use crate::scenario::{Difference, Scenario};
+use crate::table::{Cell, Cells, Row};
+
+/// A client program with a command line like kubectl's.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    pub(crate) program: OsString,
+    pub(crate) leading: Vec<OsString>,
+    pub(crate) variables: Vec<(&'static str, OsString)>,
+}
+
+/// What stands between a client and a node.
+#[derive(Debug, Clone)]
+pub(crate) enum Proxy {
+    /// Nothing.
+    None,
+    /// `strait gateway` with these arguments.
+    Strait(&'static [&'static str]),
+    /// Upstream's handlers.
+    Go(GoPeers),
+}
+
+/// What runs commands.
+#[derive(Debug, Clone)]
+pub(crate) enum Node {
+    /// `strait node` with these arguments.
+    Strait(&'static [&'static str]),
+    /// Upstream's streaming server.
+    Go(GoPeers),
+}
+
+/// One way from a client to a process.
+#[derive(Debug, Clone)]
+pub(crate) struct Way {
+    pub(crate) name: String,
+    pub(crate) client: Client,
+    pub(crate) proxy: Proxy,
+    pub(crate) node: Node,
+}
+
+/// A way whose servers run.
+#[derive(Debug)]
+pub(crate) struct Rig {
+    pub(crate) client: Kubectl,
+    // Dropped in this order, so that an end is not an error.
+    proxy: Option<Server>,
+    node: Server,
+}
+
+impl Client {
+    pub(crate) fn new(program: impl Into<OsString>) -> Self {
+        Self { program: program.into(), leading: Vec::new(), variables: Vec::new() }
+    }
+
+    pub(crate) fn with(mut self, argument: impl Into<OsString>) -> Self {
+        self.leading.push(argument.into());
+        self
+    }
+
+    pub(crate) fn with_variable(mut self, name: &'static str, value: &str) -> Self {
+        self.variables.push((name, value.into()));
+        self
+    }
+
+    fn to(&self, server: &str) -> Kubectl {
+        let client = Kubectl::at(self.program.clone(), &self.leading, server);
+        self.variables.iter().fold(client, |client, (name, value)| client.with_variable(name, value))
+    }
+}
+
+impl Node {
+    fn start(&self) -> Server {
+        match self {
+            Self::Strait(arguments) => Server::node_with(arguments),
+            Self::Go(peers) => Server::of(Command::new(peers.program("server")).env("MAIN", "cat")),
+        }
+    }
+}
+
+impl Proxy {
+    fn start(&self, node: &Server) -> Option<Server> {
+        match self {
+            Self::None => None,
+            Self::Strait(arguments) => Some(Server::gateway(node.url(), arguments)),
+            Self::Go(peers) => Some(Server::of(Command::new(peers.program("proxy")).arg(node.url()))),
+        }
+    }
+}
+
+impl Way {
+    fn start(&self) -> Rig {
+        let node = self.node.start();
+        let proxy = self.proxy.start(&node);
+        let client = self.client.to(proxy.as_ref().unwrap_or(&node).url());
+        Rig { client, proxy, node }
+    }
+
+    /// True if Strait stands where there is a proxy, and where there is a node.
+    pub(crate) const fn strait(&self) -> (bool, bool) {
+        (matches!(self.proxy, Proxy::Strait(_)), matches!(self.node, Node::Strait(_)))
+    }
+
+    /// Goes this way with each scenario. What `differences` explain must be just as they say.
+    pub(crate) fn row(self, scenarios: &'static [Scenario], differences: &'static [Difference]) -> Row {
+        let name = self.name.clone();
+        let fill = move |cells: &Cells<'_>| {
+            let rig = self.start();
+            for scenario in scenarios {
+                let explained = differences.iter().find(|difference| difference.applies(&self, scenario));
+                cells.check(scenario.name, || rig.check(scenario, explained));
+            }
+        };
+        Row { name, fill: Box::new(fill) }
+    }
+}
+
+impl Rig {
+    fn check(&self, scenario: &Scenario, explained: Option<&Difference>) -> Cell {
+        let logs = || {
+            let proxy = self.proxy.as_ref().map(Server::log).unwrap_or_default();
+            format!("--- proxy\n{proxy}--- node\n{}", self.node.log())
+        };
+        if let Some(Difference { absent: true, .. }) = explained {
+            return Cell::Absent;
+        }
+        let seen = (scenario.run)(&self.client);
+        match explained {
+            None if (scenario.expects)(&seen) => Cell::Same,
+            None => Cell::Failed(format!("{seen:?}\n{}", logs())),
+            Some(difference) if (difference.expects)(&seen) => Cell::Differs(difference.note),
+            Some(difference) => {
+                Cell::Failed(format!("not as in note {}: {seen:?}\n{}", difference.note, logs()))
+            }
+        }
+    }
+}

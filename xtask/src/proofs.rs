@@ -1,0 +1,58 @@
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::bare_metal::{TARGET, artefacts, cargo};
+use crate::image::Image;
+use crate::run::Run;
+
+const TARGET_DIR: &str = "target/proofs";
+
+/// The image of all that the engine does behind the handshake.
+const NO_PANIC: &str = "engine/proofs/no_panic/Cargo.toml";
+
+/// What its panic handler calls.
+const PANIC: &str = "strait_has_a_path_to_a_panic";
+
+/// What a linker can prove.
+///
+/// The image is built with nothing but `core`, so that it links at all proves that the engine needs no allocator. Then it
+/// is linked without what its panic handler calls, which fails if a path leads there.
+pub(crate) fn check() -> Result<()> {
+    ensure!(!links(&["--features", "broken"])?, "the proof does not notice a panic that is there");
+    if links(&[])? {
+        println!(
+            "the engine links without an allocator and, behind the handshake, without a path to a panic"
+        );
+        return Ok(());
+    }
+    image(&["--features", "defined"])?.run().context("the engine does not build with nothing but core")?;
+    let image = Image::read(&path())?;
+    let paths = image.callers(PANIC);
+    for path in &paths {
+        println!("{}", path.join("\n    -> "));
+    }
+    bail!("{} paths to a panic are left", paths.len())
+}
+
+/// The image for [`size`](crate::size), which has no panics.
+pub(crate) fn build() -> Result<Image> {
+    image(&[])?.run()?;
+    Image::read(&path())
+}
+
+fn links(features: &[&str]) -> Result<bool> {
+    Ok(image(features)?.output().is_some())
+}
+
+/// Builds the image with its stack frames and its relocations.
+fn image(features: &[&str]) -> Result<Run> {
+    let flags = format!("target.{TARGET}.rustflags=['-Zemit-stack-sizes','-Clink-arg=--emit-relocs']");
+    let mut arguments = vec!["build", "--release", "--manifest-path", NO_PANIC, "--config", &flags];
+    arguments.extend(features);
+    cargo(&arguments, "core", Path::new(TARGET_DIR))
+}
+
+fn path() -> PathBuf {
+    artefacts(Path::new(TARGET_DIR), "release").join("strait-no-panic")
+}
