@@ -332,7 +332,7 @@ async fn translate<C: Connection, U: Connection>(
     let leg = WebSocketLeg::server(agreed.protocol, limits);
     let mut bridge = ExecBridge::<_, _, STATUS>::new(leg, streams, limits);
     let mut behind = behind;
-    let session = match asked {
+    let mut session = match asked {
         Ok(Granted { io, head, protocol }) => {
             bridge.connected(SpdyLeg::client(streams, protocol, limits), strait::Instant::ZERO);
             let down = Filled::behind_head(down, head.len, head.filled);

@@ -153,7 +153,7 @@ impl<'a, B: Bridge, C: Connection, U: Connection> Session<'a, B, C, U> {
     }
 
     /// Runs to the end of both connections. When `stop` is ready, the client is told that this end shuts down.
-    pub async fn run(mut self, stop: impl Future<Output = ()>) -> Summary {
+    pub async fn run(&mut self, stop: impl Future<Output = ()>) -> Summary {
         let mut stop = pin!(stop);
         poll_fn(|cx| self.poll(cx, stop.as_mut())).await;
         let upstream = self.upstream.as_ref();

@@ -2,7 +2,7 @@
 //!
 //! A counted interrupt would lose time whenever it is served late, so the time is read from a counter.
 
-use core::cell::Cell;
+use core::cell::{Cell, RefCell};
 use core::task::Waker;
 
 use critical_section::Mutex;
@@ -30,13 +30,13 @@ const LONGEST_SLEEP: u64 = 1000;
 
 embassy_time_driver::time_driver_impl!(static CLOCK: Clock = Clock {
     counted: Mutex::new(Cell::new(0)),
-    queue: Mutex::new(core::cell::RefCell::new(Queue::new())),
+    queue: Mutex::new(RefCell::new(Queue::new())),
 });
 
 struct Clock {
     /// The last time that was read, in microseconds.
     counted: Mutex<Cell<u64>>,
-    queue: Mutex<core::cell::RefCell<Queue>>,
+    queue: Mutex<RefCell<Queue>>,
 }
 
 impl Driver for Clock {

@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use embassy_executor::{Spawner, raw};
 use static_cell::StaticCell;
 
-use crate::clock;
+use crate::{clock, stack};
 
 /// Something was woken since the last poll.
 static WOKEN: AtomicBool = AtomicBool::new(false);
@@ -25,6 +25,8 @@ fn wake(_: *mut ()) {
 pub(crate) fn run(start: impl FnOnce(Spawner)) -> ! {
     let executor = EXECUTOR.init_with(|| raw::Executor::new(core::ptr::null_mut()));
     start(executor.spawner());
+    log::info!("started, stack {}", stack::high_water());
+    cortex_m::interrupt::free(|_| stack::repaint());
     loop {
         let next = clock::expire();
         WOKEN.store(false, Ordering::Relaxed);

@@ -4,7 +4,7 @@ use core::arch::naked_asm;
 use core::fmt::Write;
 use core::panic::PanicInfo;
 
-use cortex_m::peripheral::{SCB, scb};
+use cortex_m::peripheral::SCB;
 
 use crate::console::Console;
 use crate::stack;
@@ -38,6 +38,5 @@ extern "C" fn report(pointer: usize) -> ! {
         let _ = write!(Console, ", at {pc:#010x}");
     }
     let _ = writeln!(Console);
-    let _: Option<scb::Exception> = None;
     SCB::sys_reset()
 }

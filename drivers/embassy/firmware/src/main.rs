@@ -1,4 +1,7 @@
 //! The gateway as an image for a Cortex-M board.
+//!
+//! One file a subject: the [board] and its devices ([clock], [ethernet], [console]), the [executor], what happens when things
+//! go wrong ([failure], [stack]), and what the image is told when it is built ([settings]).
 #![no_std]
 #![no_main]
 
@@ -12,18 +15,37 @@ mod semihosting;
 mod settings;
 mod stack;
 
+use core::fmt::Write as _;
+
 use cortex_m_rt::{entry, exception};
 use embassy_executor::Spawner;
-use embassy_net::tcp::TcpSocket;
-use embassy_net::{Ipv4Cidr, Stack, StackResources, StaticConfigV4};
-use static_cell::StaticCell;
+use embassy_net::{IpAddress, IpEndpoint, Ipv4Cidr, Stack, StackResources, StaticConfigV4};
+use embassy_time::{Duration, Timer};
+use heapless::String;
+use static_cell::{ConstStaticCell, StaticCell};
+use strait_embassy::{Counters, Gateway, Options, Place, Runner, State};
 
 use crate::board::Interrupt;
 use crate::ethernet::Ethernet;
 
-const SOCKETS: usize = 16;
+/// Connections at a time: four sessions, and two for what kubectl asks besides and for connections that are ending.
+const CONNECTIONS: usize = 6;
 
-static RESOURCES: StaticCell<StackResources<SOCKETS>> = StaticCell::new();
+/// Two for each connection, and one for DHCP.
+const SOCKETS: usize = 2 * CONNECTIONS + 1;
+
+/// Bytes of one direction's memory.
+const LANE: usize = 2048;
+
+/// Bytes that TCP holds for one direction of one connection.
+const RING: usize = 2048;
+
+/// How often what has happened is looked at, to be told if it has changed.
+const REPORT: Duration = Duration::from_secs(1);
+
+static RESOURCES: ConstStaticCell<StackResources<SOCKETS>> = ConstStaticCell::new(StackResources::new());
+static STATE: ConstStaticCell<State<CONNECTIONS, LANE, RING>> = ConstStaticCell::new(State::new());
+static AUTHORITY: StaticCell<String<24>> = StaticCell::new();
 
 #[entry]
 fn main() -> ! {
@@ -33,18 +55,35 @@ fn main() -> ! {
         stack::guard(&mut peripherals.MPU);
     }
     log::info!("strait {} for mps2-an385", env!("CARGO_PKG_VERSION"));
-    let ethernet = ethernet::start().unwrap_or_else(|error| panic!("{error}"));
-    executor::run(|spawner| start(spawner, ethernet))
+    executor::run(start)
 }
 
-// Not inlined: `embassy_net::new` takes most of the stack, and gives it back.
+// Not inlined: what it takes of the stack is given back before the first task runs.
 #[inline(never)]
-fn start(spawner: Spawner, ethernet: Ethernet) {
+fn start(spawner: Spawner) {
+    let ethernet = ethernet::start().unwrap_or_else(|error| panic!("{error}"));
     let seed = seed(&ethernet);
-    let resources = RESOURCES.init_with(StackResources::new);
-    let (stack, runner) = embassy_net::new(ethernet, config(), resources, seed);
-    spawner.spawn(network(runner).expect("started once"));
-    spawner.spawn(echo(stack).expect("started once"));
+    let (stack, runner) = embassy_net::new(ethernet, config(), RESOURCES.take(), seed);
+    spawner.spawn(network(runner).expect("it is started once"));
+    serve(spawner, stack);
+}
+
+#[inline(never)]
+fn serve(spawner: Spawner, stack: Stack<'static>) {
+    let upstream = settings::upstream();
+    let authority = AUTHORITY.init(String::new());
+    write!(authority, "{upstream}").expect("it holds any address");
+    let place = Place {
+        port: settings::PORT,
+        upstream: IpEndpoint::new(IpAddress::Ipv4(*upstream.ip()), upstream.port()),
+        options: Options::insecure_plaintext(authority),
+    };
+    let (gateway, runners) = strait_embassy::new(STATE.take(), place);
+    for runner in runners {
+        spawner.spawn(connections(runner, stack).expect("there are as many tasks as connections"));
+    }
+    spawner.spawn(report(gateway, stack).expect("it is started once"));
+    log::info!("upstream {upstream}, {CONNECTIONS} connections, {} bytes of state", size_of_val(&STATE));
 }
 
 fn config() -> embassy_net::Config {
@@ -53,7 +92,7 @@ fn config() -> embassy_net::Config {
         Some((address, prefix, router)) => embassy_net::Config::ipv4_static(StaticConfigV4 {
             address: Ipv4Cidr::new(address, prefix),
             gateway: Some(router),
-            dns_servers: Default::default(),
+            dns_servers: <_>::default(),
         }),
     }
 }
@@ -70,30 +109,31 @@ async fn network(mut runner: embassy_net::Runner<'static, Ethernet>) -> ! {
     runner.run().await
 }
 
+#[embassy_executor::task(pool_size = CONNECTIONS)]
+async fn connections(runner: Runner<'static, CONNECTIONS, LANE, RING>, stack: Stack<'static>) {
+    runner.run(stack).await;
+}
+
+/// Tells what has happened, and how deep the stack was.
 #[embassy_executor::task]
-async fn echo(stack: Stack<'static>) -> ! {
-    static RX: StaticCell<[u8; 2048]> = StaticCell::new();
-    static TX: StaticCell<[u8; 2048]> = StaticCell::new();
+async fn report(gateway: Gateway<'static, CONNECTIONS>, stack: Stack<'static>) -> ! {
     stack.wait_config_up().await;
-    log::info!("up {:?}", stack.config_v4().map(|c| c.address));
-    let mut socket = TcpSocket::new(stack, RX.init([0; 2048]), TX.init([0; 2048]));
+    if let Some(config) = stack.config_v4() {
+        log::info!("ready {}:{}", config.address.address(), settings::PORT);
+    }
+    let mut told = Counters::default();
     loop {
-        let _ = socket.accept(settings::PORT).await;
-        let mut buf = [0; 256];
-        while let Ok(n @ 1..) = socket.read(&mut buf).await {
-            let mut at = 0;
-            while at < n {
-                match socket.write(&buf[at..n]).await {
-                    Ok(k) => at += k,
-                    Err(_) => break,
-                }
-            }
+        let now = gateway.counters();
+        if now != told {
+            let Counters { connections, open, completed, failed, passed_on, plain, refused, .. } = now;
+            log::info!(
+                "connections {connections} open {open} completed {completed} failed {failed} passed_on {passed_on} \
+                 plain {plain} refused {refused} stack {}",
+                stack::high_water()
+            );
+            told = now;
         }
-        socket.close();
-        let _ = socket.flush().await;
-        socket.abort();
-        let _ = socket.flush().await;
-        log::info!("stack {}", stack::high_water());
+        Timer::after(REPORT).await;
     }
 }
 

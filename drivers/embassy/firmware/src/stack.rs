@@ -40,7 +40,7 @@ pub(crate) fn is_guarded(address: usize) -> bool {
     (guard..lowest).contains(&address)
 }
 
-/// Most bytes of stack that were in use at any time: the startup code has painted it.
+/// Most bytes of stack that were in use since it was painted, by the startup code or by [`repaint`].
 pub(crate) fn high_water() -> usize {
     let (_, lowest, top) = bounds();
     let painted = (lowest..top).step_by(4).take_while(|&address| {
@@ -49,4 +49,18 @@ pub(crate) fn high_water() -> usize {
         word == cortex_m_rt::STACK_PAINT_VALUE
     });
     top - lowest - 4 * painted.count()
+}
+
+/// Paints what is below the caller's frame again, so that what the start has taken is not counted.
+#[inline(never)]
+pub(crate) fn repaint() {
+    /// More than this function itself takes.
+    const OWN: usize = 256;
+    let (_, lowest, _) = bounds();
+    let here = (&raw const lowest).addr() - OWN;
+    for address in (lowest..here).step_by(4) {
+        // SAFETY: aligned addresses of RAM between the guard and this frame, in which nothing is alive; no interrupt handler
+        // runs meanwhile, because they are masked.
+        unsafe { core::ptr::with_exposed_provenance_mut::<u32>(address).write_volatile(cortex_m_rt::STACK_PAINT_VALUE) };
+    }
 }
