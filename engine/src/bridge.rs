@@ -1,12 +1,19 @@
 //! Bridges: what joins two legs.
 //!
-//! A driver knows a [`Bridge`], whatever it joins: an [`ExecBridge`] joins the channels of an exec or attach session.
+//! A driver knows a [`Bridge`], whatever it joins:
+//!
+//! | bridge | joins |
+//! |---|---|
+//! | [`ExecBridge`] | the channels of an exec or attach session, whatever carries them |
+//! | [`TunnelBridge`] | the two ends of a tunnel: a WebSocket and the SPDY connection in it |
 
 mod exec;
+mod joint;
 mod lane;
 mod liveness;
 mod outcome;
 mod status;
+mod tunnel;
 mod turn;
 
 use core::time::Duration;
@@ -14,9 +21,13 @@ use core::time::Duration;
 pub use self::exec::ExecBridge;
 pub use self::lane::{HEADROOM, Lane, Memory, SMALL};
 pub use self::outcome::{Carried, Flow, Outcome};
+pub use self::tunnel::TunnelBridge;
 pub use self::turn::Turn;
 
 use crate::time::Instant;
+
+/// How long a connection that outlived its session is kept for its last bytes once the other one is lost.
+const CANCEL: Duration = Duration::from_secs(1);
 
 /// Two connections that are joined: what a driver does with them is the same for every pair of legs.
 ///

@@ -32,6 +32,17 @@ pub struct Limits {
     /// Time without data in either direction after which a session is ended; zero never ends it. Heartbeats do not
     /// count (4 h upstream, where they do).
     pub idle: Duration,
+    /// Connections that one port-forward may have open at a time. Bounds the streams of a session (answer: `RST_STREAM` with
+    /// `REFUSED_STREAM`).
+    pub pairs: usize,
+    /// Bytes of one forwarded connection that may wait for its reader. SPDY has no flow control here: when they are more,
+    /// little is read of the whole session until the reader goes on.
+    pub stream_buffer: usize,
+    /// Bytes of all connections of one port-forward that may wait for their readers. When they are more, nothing is read.
+    pub session_buffer: usize,
+    /// Time without any progress after which a reader that the other connections of its port-forward wait for is taken for stopped, and its
+    /// connection is reset.
+    pub stall: Duration,
 }
 
 impl Limits {
@@ -47,11 +58,22 @@ impl Limits {
         ping_interval: Duration::from_secs(5),
         peer_timeout: Duration::from_secs(30),
         idle: Duration::from_hours(4),
+        pairs: 512,
+        stream_buffer: 4 * 1024 * 1024,
+        session_buffer: 64 * 1024 * 1024,
+        stall: Duration::from_secs(10),
     };
 
     /// For microcontrollers: the same times, smaller heads and header blocks.
-    pub const MICROCONTROLLER: Self =
-        Self { head_bytes: 2 * 1024, spdy_block_bytes: 1024, spdy_headers: 16, ..Self::HOST };
+    pub const MICROCONTROLLER: Self = Self {
+        head_bytes: 2 * 1024,
+        spdy_block_bytes: 1024,
+        spdy_headers: 16,
+        pairs: 4,
+        stream_buffer: 4 * 1024,
+        session_buffer: 16 * 1024,
+        ..Self::HOST
+    };
 }
 
 impl Default for Limits {

@@ -73,27 +73,36 @@ pub(crate) struct Node {
     pub(crate) token_file: Option<PathBuf>,
 
     /// Subprotocols that are spoken over SPDY; none refuses SPDY.
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = subprotocol,
-          default_value = "v4.channel.k8s.io,v3.channel.k8s.io,v2.channel.k8s.io,channel.k8s.io")]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = spdy_protocol,
+          default_value = "v4.channel.k8s.io,v3.channel.k8s.io,v2.channel.k8s.io,channel.k8s.io,portforward.k8s.io")]
     pub(crate) spdy_protocols: Vec<Subprotocol>,
 
     /// Subprotocols that are spoken over WebSocket; `none` is a client that offers none, and an empty list refuses
     /// WebSocket.
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = subprotocol,
-          default_value = "v5.channel.k8s.io,v4.channel.k8s.io,v4.base64.channel.k8s.io,channel.k8s.io,base64.channel.k8s.io,none")]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = websocket_protocol,
+          default_value = "v5.channel.k8s.io,v4.channel.k8s.io,v4.base64.channel.k8s.io,channel.k8s.io,base64.channel.k8s.io,none,SPDY/3.1+portforward.k8s.io")]
     pub(crate) websocket_protocols: Vec<Subprotocol>,
 
     #[command(flatten)]
     pub(crate) serving: Serving,
 }
 
-/// A subprotocol by its name. An empty word is one that nobody speaks here, so that a list can be empty.
-fn subprotocol(name: &str) -> Result<Subprotocol, String> {
+/// A subprotocol by its name. An empty word is one that nobody speaks over SPDY, so that a list can be empty.
+fn spdy_protocol(name: &str) -> Result<Subprotocol, String> {
+    if name.is_empty() { Ok(Subprotocol::None) } else { subprotocol(name) }
+}
+
+/// The same for WebSocket, where `none` is spoken.
+fn websocket_protocol(name: &str) -> Result<Subprotocol, String> {
     match name {
         "none" => Ok(Subprotocol::None),
         "" => Ok(Subprotocol::PortForward),
-        _ => Subprotocol::from_name(name).ok_or_else(|| format!("no subprotocol {name}")),
+        _ => subprotocol(name),
     }
+}
+
+fn subprotocol(name: &str) -> Result<Subprotocol, String> {
+    Subprotocol::from_name(name).ok_or_else(|| format!("no subprotocol {name}"))
 }
 
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]

@@ -37,7 +37,7 @@ async fn run(program: Program) -> anyhow::Result<ExitCode> {
     match program {
         Program::Demo(demo) => return demo::run(demo.once, shutdown).await,
         Program::Gateway(arguments) => serve::gateway(arguments, shutdown).await?,
-        Program::Node(arguments) => serve::node(arguments, shutdown).await?,
+        Program::Node(arguments) => Box::pin(serve::node(arguments, shutdown)).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -51,6 +51,11 @@ impl Pod {
             started,
         }
     }
+
+    /// Its UID, which is made of its names: it is the same each time the node starts.
+    pub fn uid(&self) -> String {
+        format!("strait-{}-{}", self.namespace, self.name)
+    }
 }
 
 /// An answer: the status code and a JSON body.

@@ -6,6 +6,7 @@
 mod answer;
 mod head;
 mod listener;
+mod message_output;
 mod metrics;
 mod overflow;
 mod passthrough;
@@ -21,6 +22,8 @@ mod token;
 mod upstream;
 
 pub mod client;
+#[cfg(target_os = "linux")]
+mod forward_session;
 pub mod gateway;
 pub mod kubernetes_api;
 #[cfg(target_os = "linux")]
@@ -30,11 +33,13 @@ pub mod node;
 #[cfg(target_os = "linux")]
 mod node_session;
 pub mod operations;
+pub mod port_forward;
 #[cfg(target_os = "linux")]
 pub mod process;
 #[cfg(target_os = "linux")]
 mod subject;
 pub mod tls;
+pub mod tunnel;
 
 pub use metrics::Metrics;
 pub use server::{Exposed, ServerOptions};

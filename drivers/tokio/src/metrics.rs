@@ -179,8 +179,15 @@ impl Metrics {
         ] {
             self.0.bytes.get_or_create(&[("leg", leg), ("direction", direction)]).inc_by(bytes);
         }
-        let Carried { stdin, stdout, stderr } = summary.carried;
-        for (stream, bytes) in [("stdin", stdin), ("stdout", stdout), ("stderr", stderr)] {
+        let Carried { stdin, stdout, stderr, to_ports, from_ports } = summary.carried;
+        let streams = [
+            ("stdin", stdin),
+            ("stdout", stdout),
+            ("stderr", stderr),
+            ("to_ports", to_ports),
+            ("from_ports", from_ports),
+        ];
+        for (stream, bytes) in streams {
             self.0.payload.get_or_create(&[("stream", stream)]).inc_by(bytes);
         }
         for (leg, round_trip) in

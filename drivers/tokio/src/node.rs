@@ -1,5 +1,5 @@
-//! The node: a kubelet-like streaming server that runs commands on this host and shares a main process among those
-//! who attach, with just enough of the Kubernetes API around it that a stock kubectl talks to it without a cluster.
+//! The node: a kubelet-like streaming server that runs commands on this host, shares a main process among those
+//! who attach, and forwards the host's ports, with just enough of the Kubernetes API around it that a stock kubectl talks to it without a cluster.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 use strait::Limits;
 use strait::http::{Body, Request};
-use strait::k8s::{Subprotocol, Target, Verb};
+use strait::k8s::{Ports, Subprotocol, Target, Verb};
 use strait::leg::WebSocketLeg;
 use strait::spdy::LentBlocks;
 use strait::upgrade::{Accepted, Upgrade};
@@ -21,12 +21,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer;
+use crate::forward_session::{self, ChannelStream, Named};
 use crate::head::Head;
 use crate::kubernetes_api::{self, Answer, Pod};
 use crate::listener;
 use crate::main_process::Keeper;
 use crate::node_session::{End, NodeSession, SpdyServer};
 use crate::pool::Pool;
+use crate::port_forward;
 use crate::process::Command;
 use crate::server::{Door, Exposed, Permit, ServerOptions, Visitor, is_loopback};
 use crate::shutdown::Shutdown;
@@ -34,6 +36,7 @@ use crate::stream::Stream;
 use crate::subject::Aim;
 use crate::tls::TlsError;
 use crate::token::TokenError;
+use crate::tunnel::TunnelStream;
 
 pub use crate::main_process::MainProcess;
 
@@ -52,15 +55,24 @@ pub struct Node {
     websocket: Vec<Subprotocol>,
 }
 
-/// What a node speaks over WebSocket: all that a CRI streaming server knows, and v5.
-const WEBSOCKET: [Subprotocol; 6] = [
+/// What a node speaks over SPDY.
+const SPDY: [Subprotocol; 5] =
+    [Subprotocol::V4, Subprotocol::V3, Subprotocol::V2, Subprotocol::V1, Subprotocol::PortForward];
+
+/// What a node speaks over WebSocket: all that a CRI streaming server knows, v5, and the tunnel.
+const WEBSOCKET: [Subprotocol; 7] = [
     Subprotocol::V5,
     Subprotocol::V4,
     Subprotocol::V4Base64,
     Subprotocol::V1,
     Subprotocol::V1Base64,
     Subprotocol::None,
+    Subprotocol::TunnelPortForward,
 ];
+
+/// What port-forward knows of them, over SPDY and over WebSocket; exec and attach know the others and the last three.
+const FORWARD: [Subprotocol; 2] = [Subprotocol::PortForward, Subprotocol::TunnelPortForward];
+const FORWARD_LEGACY: [Subprotocol; 3] = [Subprotocol::V4, Subprotocol::V4Base64, Subprotocol::None];
 
 impl Node {
     /// A node that answers as the pod `name` in the namespace `default`, with [`ServerOptions::default`] and
@@ -72,7 +84,7 @@ impl Node {
             limits: Limits::HOST,
             pool: Pool::new(KEPT_BUFFERS),
             door: Door::default(),
-            spdy: Subprotocol::SPDY_SERVER.to_vec(),
+            spdy: SPDY.to_vec(),
             websocket: WEBSOCKET.to_vec(),
         }
     }
@@ -174,25 +186,45 @@ impl Node {
         shutdown: &Shutdown,
     ) {
         let started = Instant::now();
-        let Admitted { agreed, verb, aim } = admitted;
+        let Admitted { agreed, verb, task } = admitted;
         if client.write_all(&answer::written(|out| agreed.write(out))).await.is_err() {
             return;
         }
-        let protocol = agreed.protocol;
-        let program = aim.program().map(OsStr::to_owned);
         let (limits, behind) = (&self.limits, head.behind());
-        let end = if agreed.upgrade == Upgrade::WebSocket {
-            let leg = WebSocketLeg::server(protocol, limits);
-            NodeSession::new(client, behind, leg, aim, limits, &self.pool, shutdown.closing()).run().await
-        } else {
-            let leg = SpdyServer::server(aim.streams(), protocol, limits, LentBlocks(Some(Box::default())));
-            NodeSession::new(client, behind, leg, aim, limits, &self.pool, shutdown.closing()).run().await
+        let stop = shutdown.closing();
+        let (reason, end, what) = match task {
+            Task::Command { aim, protocol, upgrade } => {
+                let program = aim.program().map(OsStr::to_owned);
+                let end = if upgrade == Upgrade::WebSocket {
+                    let leg = WebSocketLeg::server(protocol, limits);
+                    NodeSession::new(client, behind, leg, aim, limits, &self.pool, stop).run().await
+                } else {
+                    let blocks = LentBlocks(Some(Box::default()));
+                    let leg = SpdyServer::server(aim.streams(), protocol, limits, blocks);
+                    NodeSession::new(client, behind, leg, aim, limits, &self.pool, stop).run().await
+                };
+                (reason(end), end.to_string(), format!("{program:?}"))
+            }
+            Task::Forward(named, carrier) => {
+                let (end, count) = match carrier {
+                    Carrier::Spdy => forward_session::serve(client, behind, &named, limits, &stop).await,
+                    Carrier::Tunnel => {
+                        let tunnel = TunnelStream::server(client, behind, limits);
+                        forward_session::serve(tunnel, &[], &named, limits, &stop).await
+                    }
+                    Carrier::Channels(ports, protocol) => {
+                        let channels = ChannelStream::new(client, behind, *ports, protocol, limits);
+                        forward_session::serve(channels, &[], &named, limits, &stop).await
+                    }
+                };
+                (forward_reason(end), end.to_string(), format!("{count} connections"))
+            }
         };
         let duration = started.elapsed();
-        self.door.options.metrics.session_ended(reason(end), duration);
+        self.door.options.metrics.session_ended(reason, duration);
         drop(permit);
         let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        tracing::info!(%peer, ?verb, ?program, %end, duration_ms, "session ended");
+        tracing::info!(%peer, ?verb, what, end, duration_ms, "session ended");
     }
 
     /// What a client gets: a session, or this answer.
@@ -218,20 +250,55 @@ impl Node {
                 format!("container {} is not valid for pod {}", target.container.unwrap_or(""), pod.name);
             return Err(to_bytes(&Answer::bad_request(&message)));
         }
+        if target.verb == Verb::PortForward {
+            return self.accept_forward(request, &target, pod);
+        }
         let aim = self.aim(&target)?;
-        let agreed = match Upgrade::of(request) {
-            Some(Upgrade::WebSocket) => Accepted::websocket(request, &self.websocket),
-            Some(Upgrade::Spdy) | None => Accepted::spdy(request, &self.spdy),
+        let agreed = self.agree(request, |known| !FORWARD.contains(&known))?;
+        let task = Task::Command { aim, protocol: agreed.protocol, upgrade: agreed.upgrade };
+        Ok(Admitted { agreed, verb: target.verb, task })
+    }
+
+    /// How ports are forwarded for a client.
+    fn accept_forward(
+        &self,
+        request: &Request<'_>,
+        target: &Target<'_>,
+        pod: &Pod,
+    ) -> Result<Admitted, Vec<u8>> {
+        let is_websocket = Upgrade::of(request) == Some(Upgrade::WebSocket);
+        let agreed = self.agree(request, |known| {
+            FORWARD.contains(&known) || (is_websocket && FORWARD_LEGACY.contains(&known))
+        })?;
+        let carrier = match agreed.protocol {
+            Subprotocol::PortForward => Carrier::Spdy,
+            Subprotocol::TunnelPortForward => Carrier::Tunnel,
+            protocol => {
+                let ports = Ports::of(target, protocol);
+                let ports = ports.map_err(|error| answer::text(error.status(), &error.to_string()))?;
+                Carrier::Channels(Box::new(ports), protocol)
+            }
         };
-        let agreed = agreed.map_err(|refusal| answer::refusal(&refusal, request))?;
-        Ok(Admitted { agreed, verb: target.verb, aim })
+        let named = Named { pod: pod.name.clone(), uid: pod.uid() };
+        Ok(Admitted { agreed, verb: Verb::PortForward, task: Task::Forward(named, carrier) })
+    }
+
+    /// The upgrade that a request gets, to a protocol that this node speaks and that is `wanted`.
+    fn agree(
+        &self,
+        request: &Request<'_>,
+        wanted: impl Fn(Subprotocol) -> bool,
+    ) -> Result<Accepted, Vec<u8>> {
+        let is_websocket = Upgrade::of(request) == Some(Upgrade::WebSocket);
+        let known = if is_websocket { &self.websocket } else { &self.spdy };
+        let known: Vec<Subprotocol> = known.iter().copied().filter(|&known| wanted(known)).collect();
+        let agreed =
+            if is_websocket { Accepted::websocket(request, &known) } else { Accepted::spdy(request, &known) };
+        agreed.map_err(|refusal| answer::refusal(&refusal, request))
     }
 
     /// What a session is for.
     fn aim(&self, target: &Target<'_>) -> Result<Aim, Vec<u8>> {
-        if target.verb == Verb::PortForward {
-            return Err(answer::text(501, "this node does not forward ports"));
-        }
         let streams = target.streams().map_err(|error| answer::text(error.status(), &error.to_string()))?;
         if target.verb == Verb::Attach {
             let main = self
@@ -262,7 +329,23 @@ impl Node {
 struct Admitted {
     agreed: Accepted,
     verb: Verb,
-    aim: Aim,
+    task: Task,
+}
+
+/// What a session does.
+enum Task {
+    /// Exec or attach.
+    Command { aim: Aim, protocol: Subprotocol, upgrade: Upgrade },
+    /// Port-forward.
+    Forward(Named, Carrier),
+}
+
+/// How ports are forwarded.
+enum Carrier {
+    Spdy,
+    Tunnel,
+    /// The legacy form, which names its ports beforehand.
+    Channels(Box<Ports>, Subprotocol),
 }
 
 /// How a session ended, without the details that would make a label of every session.
@@ -275,6 +358,18 @@ const fn reason(end: End) -> &'static str {
         End::StreamCreationTimeout => "stream_creation_timeout",
         End::Broken(_) => "client_error",
         End::Stopped => "shutdown",
+    }
+}
+
+/// The same for a port-forward.
+const fn forward_reason(end: port_forward::End) -> &'static str {
+    use port_forward::End;
+    match end {
+        End::Finished => "completed",
+        End::Lost(_) | End::PeerTimeout => "client_lost",
+        End::Broken(_) => "client_error",
+        End::Idle => "idle",
+        End::Closed => "shutdown",
     }
 }
 

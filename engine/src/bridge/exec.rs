@@ -4,14 +4,11 @@ use core::time::Duration;
 
 use super::liveness::{Due, Liveness};
 use super::status::{HeldStatus, UpstreamEnd};
-use super::{Bridge, Carried, Flow, Lane, Memory, Outcome, Side, SideState, Turn};
+use super::{Bridge, CANCEL, Carried, Flow, Lane, Memory, Outcome, Side, SideState, Turn};
 use crate::k8s::{Channel, ChannelSet, StreamSet, Subprotocol};
 use crate::leg::{Close, Leg, LegError};
 use crate::limits::Limits;
 use crate::time::Instant;
-
-/// How long a connection that outlived its session is kept for its last bytes once the other one is lost.
-const CANCEL: Duration = Duration::from_secs(1);
 
 /// Joins a client's leg and an upstream's leg for one exec or attach session (`remotecommand.md`).
 ///

@@ -32,6 +32,8 @@ struct Peer {
     busy: bool,
     /// What it sent waits to be passed on, so that nothing more is read from it: it is not silent, but unheard.
     held: bool,
+    /// It cannot be asked: its silence means nothing.
+    mute: bool,
     /// When it was sent the heartbeat that it has not answered.
     asked: Option<Instant>,
     round_trip: Option<Duration>,
@@ -56,9 +58,16 @@ impl Liveness {
 
     /// Both connections stand.
     pub(super) fn start(&mut self, now: Instant) {
-        let peer = Peer { heard: now, busy: false, held: false, asked: None, round_trip: None };
+        let peer = Peer { heard: now, busy: false, held: false, mute: false, asked: None, round_trip: None };
         let next_ping = now.after(self.ping_interval);
         self.running = Some(Running { next_ping, active: now, client: peer, upstream: peer });
+    }
+
+    /// The protocol of `side` has no heartbeats.
+    pub(super) fn mute(&mut self, side: Side) {
+        if let Some(running) = &mut self.running {
+            running.peer_mut(side).mute = true;
+        }
     }
 
     /// Something came from `side`.
@@ -154,7 +163,7 @@ impl Liveness {
     fn death(&self, running: &Running, side: Side) -> Option<Instant> {
         let peer = running.peer(side);
         // Without pings nobody has to say anything.
-        let waits = peer.busy || peer.held;
+        let waits = peer.busy || peer.held || peer.mute;
         let counts = !self.peer_timeout.is_zero() && !self.ping_interval.is_zero() && !waits;
         counts.then(|| peer.heard.after(self.peer_timeout))
     }

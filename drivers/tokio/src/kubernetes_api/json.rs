@@ -113,7 +113,7 @@ pub(super) fn pod(pod: &Pod) -> Value {
         "metadata": {
             "name": pod.name,
             "namespace": pod.namespace,
-            "uid": format!("strait-{}-{}", pod.namespace, pod.name),
+            "uid": pod.uid(),
             "resourceVersion": "1",
             "creationTimestamp": started,
         },
