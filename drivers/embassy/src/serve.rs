@@ -8,6 +8,7 @@ use strait::gateway::{Attempt, DialError, Hop, Planner, Then, UpstreamProtocol};
 use strait::http::{Body, Request, Response, origin, write_text};
 use strait::k8s::{StreamSet, Subprotocol};
 use strait::leg::{SpdyLeg, WebSocketLeg};
+use strait::spdy::SkipBlocks;
 use strait::upgrade::{Accepted, Refusal, UpgradeError};
 
 use crate::connection::{self, Connection};
@@ -94,7 +95,8 @@ pub async fn serve<C: Connection, D: Dial>(
             }
             let behind = Filled::behind_head(up, head.len, head.filled);
             let asked = ask(upstream, down, request, &attempt, limits).await;
-            translate(client, asked, behind, down, streams, agreed, limits, stop).await
+            let mut session = translate(client, asked, behind, down, streams, agreed, limits);
+            Ended::Session(session.run(stop).await)
         }
         Way::PassOn { request, attempt } => {
             let behind = Filled::behind_head(up, head.len, head.filled);
@@ -317,22 +319,24 @@ fn to_answer(refused: &NotGranted, memory: &[u8], out: &mut [u8]) -> (u16, usize
     (error.status(), error.write_answer(out).unwrap_or_default())
 }
 
-/// A session of exec or attach whose client was answered.
-#[expect(clippy::too_many_arguments, reason = "both ends of a session, as they stand after their upgrades")]
-async fn translate<C: Connection, U: Connection>(
-    client: &mut C,
-    asked: Result<Granted<'_, U>, NotGranted>,
-    behind: Filled<'_>,
-    down: &mut [u8],
+/// A session of exec or attach: what it joins once both upgrades are answered.
+type ExecSession<'a, C, U> = Session<'a, ExecBridge<WebSocketLeg, SpdyLeg<SkipBlocks>, STATUS>, C, U>;
+
+/// A session of exec or attach whose client was answered. A function of its own, so that the bridge is on the stack while it is
+/// made, and then in the session only.
+#[inline(never)]
+fn translate<'a, C: Connection, U: Connection>(
+    client: &'a mut C,
+    asked: Result<Granted<'a, U>, NotGranted>,
+    mut behind: Filled<'a>,
+    down: &'a mut [u8],
     streams: StreamSet,
     agreed: Accepted,
     limits: &Limits,
-    stop: impl Future<Output = ()>,
-) -> Ended {
+) -> ExecSession<'a, C, U> {
     let leg = WebSocketLeg::server(agreed.protocol, limits);
-    let mut bridge = ExecBridge::<_, _, STATUS>::new(leg, streams, limits);
-    let mut behind = behind;
-    let mut session = match asked {
+    let mut bridge = ExecBridge::new(leg, streams, limits);
+    match asked {
         Ok(Granted { io, head, protocol }) => {
             bridge.connected(SpdyLeg::client(streams, protocol, limits), strait::Instant::ZERO);
             let down = Filled::behind_head(down, head.len, head.filled);
@@ -342,8 +346,7 @@ async fn translate<C: Connection, U: Connection>(
             refuse_session(&mut bridge, &refused, down, behind.room());
             Session::new(bridge, client, None, behind, Filled::empty(down))
         }
-    };
-    Ended::Session(session.run(stop).await)
+    }
 }
 
 /// Tells a bridge why there is no upstream. `room` is for its words.
