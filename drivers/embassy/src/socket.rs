@@ -3,7 +3,7 @@ use core::task::{Context, Poll};
 
 use embassy_net::IpEndpoint;
 use embassy_net::tcp::{ConnectError, State, TcpSocket};
-use embassy_time::{Duration, with_timeout};
+use embassy_time::{Duration, Timer, with_timeout};
 use embedded_io_async::{Error, ErrorKind};
 
 use crate::connection::Connection;
@@ -71,6 +71,10 @@ pub(crate) fn prepare(socket: &mut TcpSocket<'_>) {
     socket.set_timeout(Some(SILENCE));
 }
 
+/// How long a socket is kept that has seen the peer's end: the stack answers it no later than that. Without the answer the peer
+/// would wait, and ask again.
+const LAST_WORD: Duration = Duration::from_millis(20);
+
 /// Ends a connection so that all that was written arrives, or cuts it where the peer does not take it.
 pub(crate) async fn hang_up(socket: &mut TcpSocket<'_>) {
     socket.close();
@@ -81,8 +85,10 @@ pub(crate) async fn hang_up(socket: &mut TcpSocket<'_>) {
         while let Ok(1..) = socket.read(&mut dropped).await {}
     };
     let _ = with_timeout(FAREWELL, farewell).await;
-    if !matches!(socket.state(), State::Closed | State::TimeWait) {
-        socket.abort();
+    match socket.state() {
+        State::Closed => {}
+        State::TimeWait => Timer::after(LAST_WORD).await,
+        _ => socket.abort(),
     }
     let _ = with_timeout(FAREWELL, socket.flush()).await;
 }

@@ -29,7 +29,8 @@ extern "C" fn report(pointer: usize) -> ! {
     // SAFETY: the SCB is there, and nobody else is.
     let scb = unsafe { &*SCB::PTR };
     let (status, address) = (scb.cfsr.read(), scb.mmfar.read() as usize);
-    let name = if stack::is_guarded(address) || stack::is_guarded(pointer) { "STACK OVERFLOW" } else { "FAULT" };
+    let name =
+        if stack::is_guarded(address) || stack::is_guarded(pointer) { "STACK OVERFLOW" } else { "FAULT" };
     let _ = write!(Console, "{name} status {status:#010x}, address {address:#010x}, stack {pointer:#010x}");
     if !stack::is_guarded(pointer) && pointer % 4 == 0 {
         let frame = core::ptr::with_exposed_provenance::<u32>(pointer);

@@ -61,6 +61,9 @@ pub(crate) fn repaint() {
     for address in (lowest..here).step_by(4) {
         // SAFETY: aligned addresses of RAM between the guard and this frame, in which nothing is alive; no interrupt handler
         // runs meanwhile, because they are masked.
-        unsafe { core::ptr::with_exposed_provenance_mut::<u32>(address).write_volatile(cortex_m_rt::STACK_PAINT_VALUE) };
+        unsafe {
+            core::ptr::with_exposed_provenance_mut::<u32>(address)
+                .write_volatile(cortex_m_rt::STACK_PAINT_VALUE)
+        };
     }
 }
