@@ -74,9 +74,10 @@ impl Board {
             }
         });
         let board = Self { running, console, address };
-        eventually(READY, || match board.console().contains("ready ") {
-            true => Ok(()),
-            false => Err(format!("not ready: {}{}", board.console(), board.running.stderr())),
+        eventually(READY, || {
+            let console = board.console();
+            let said = || format!("not ready: {console}{}", board.running.stderr());
+            console.contains("ready ").then_some(()).ok_or_else(said)
         });
         board
     }

@@ -17,8 +17,8 @@ use crate::pass_on::{self, PassedOn, pass_on};
 use crate::session::{Filled, Session, Summary};
 use crate::socket::Dial;
 
-/// Header lines of a request or an answer that are understood. kubectl sends a dozen.
-const HEADERS: usize = 32;
+/// Header lines of a request or an answer that are understood. kubectl sends a dozen, a browser 20.
+const HEADERS: usize = 24;
 
 /// Room for the status of a session, which may come in front of the end of its output. A command's has some 200 bytes.
 const STATUS: usize = 512;
@@ -95,8 +95,19 @@ pub async fn serve<C: Connection, D: Dial>(
             }
             let behind = Filled::behind_head(up, head.len, head.filled);
             let asked = ask(upstream, down, request, &attempt, limits).await;
-            let mut session = translate(client, asked, behind, down, streams, agreed, limits);
-            Ended::Session(session.run(stop).await)
+            let mut bridge = translator(streams, agreed, limits);
+            let (io, behind, down) = match asked {
+                Ok(Granted { io, head, protocol }) => {
+                    connect(&mut bridge, streams, protocol, limits);
+                    (Some(io), behind, Filled::behind_head(down, head.len, head.filled))
+                }
+                Err(refused) => {
+                    let mut behind = behind;
+                    refuse_session(&mut bridge, &refused, down, behind.room());
+                    (None, behind, Filled::empty(down))
+                }
+            };
+            Ended::Session(Session::new(&mut bridge, client, io, behind, down).run(stop).await)
         }
         Way::PassOn { request, attempt } => {
             let behind = Filled::behind_head(up, head.len, head.filled);
@@ -143,16 +154,18 @@ fn route(head: &[u8], peer: Option<IpAddr>, options: &Options<'_>, out: &mut [u8
     // Port-forward is passed on as it is: SPDY in SPDY, and a tunnel in a tunnel.
     let planner =
         Planner { protocol: UpstreamProtocol::Spdy, translates_port_forward: false, ..Planner::default() };
-    let refused = match plan(&planner, &request, &hop, out) {
-        Ok(way) => return way,
-        Err(refused) => refused,
-    };
-    match refused.write(&request, out) {
+    plan(&planner, &request, &hop, out).unwrap_or_else(|refused| refusal(&refused, &request, out))
+}
+
+#[inline(never)]
+fn refusal(refused: &Refusal<'_>, request: &Request<'_, HEADERS>, out: &mut [u8]) -> Way {
+    match refused.write(request, out) {
         Ok(length) => Way::Answer { status: refused.status(), length },
         Err(_) => answer(refused.status(), refused, out),
     }
 }
 
+#[inline(never)]
 fn plan(
     planner: &Planner,
     request: &Request<'_, HEADERS>,
@@ -180,6 +193,7 @@ fn plan(
     }
 }
 
+#[inline(never)]
 fn answer(status: u16, message: impl core::fmt::Display, out: &mut [u8]) -> Way {
     // Without room for any answer the connection is closed without one.
     let length = write_text(status, [], message, out).unwrap_or_default();
@@ -319,34 +333,18 @@ fn to_answer(refused: &NotGranted, memory: &[u8], out: &mut [u8]) -> (u16, usize
     (error.status(), error.write_answer(out).unwrap_or_default())
 }
 
-/// A session of exec or attach: what it joins once both upgrades are answered.
-type ExecSession<'a, C, U> = Session<'a, ExecBridge<WebSocketLeg, SpdyLeg<SkipBlocks>, STATUS>, C, U>;
+/// What joins a session of exec or attach.
+type Translator = ExecBridge<WebSocketLeg, SpdyLeg<SkipBlocks>, STATUS>;
 
-/// A session of exec or attach whose client was answered. A function of its own, so that the bridge is on the stack while it is
-/// made, and then in the session only.
+// This and the next are functions of their own, so that what they make is on the stack once, and then in its place only.
 #[inline(never)]
-fn translate<'a, C: Connection, U: Connection>(
-    client: &'a mut C,
-    asked: Result<Granted<'a, U>, NotGranted>,
-    mut behind: Filled<'a>,
-    down: &'a mut [u8],
-    streams: StreamSet,
-    agreed: Accepted,
-    limits: &Limits,
-) -> ExecSession<'a, C, U> {
-    let leg = WebSocketLeg::server(agreed.protocol, limits);
-    let mut bridge = ExecBridge::new(leg, streams, limits);
-    match asked {
-        Ok(Granted { io, head, protocol }) => {
-            bridge.connected(SpdyLeg::client(streams, protocol, limits), strait::Instant::ZERO);
-            let down = Filled::behind_head(down, head.len, head.filled);
-            Session::new(bridge, client, Some(io), behind, down)
-        }
-        Err(refused) => {
-            refuse_session(&mut bridge, &refused, down, behind.room());
-            Session::new(bridge, client, None, behind, Filled::empty(down))
-        }
-    }
+fn translator(streams: StreamSet, agreed: Accepted, limits: &Limits) -> Translator {
+    ExecBridge::new(WebSocketLeg::server(agreed.protocol, limits), streams, limits)
+}
+
+#[inline(never)]
+fn connect(bridge: &mut Translator, streams: StreamSet, protocol: Subprotocol, limits: &Limits) {
+    bridge.connected(SpdyLeg::client(streams, protocol, limits), strait::Instant::ZERO);
 }
 
 /// Tells a bridge why there is no upstream. `room` is for its words.

@@ -38,7 +38,7 @@ pub struct Summary {
 ///
 /// Upstream is connected already, or has refused: `bridge` was told before.
 pub struct Session<'a, B, C, U> {
-    bridge: B,
+    bridge: &'a mut B,
     client: Half<'a, C>,
     upstream: Option<Half<'a, U>>,
     /// From the client to upstream.
@@ -107,7 +107,7 @@ impl<'a, B: Bridge, C: Connection, U: Connection> Session<'a, B, C, U> {
     /// A session whose client was told that its upgrade is granted. `up` is the memory for what goes to upstream, `down` that
     /// for what goes to the client.
     pub fn new(
-        mut bridge: B,
+        bridge: &'a mut B,
         client: &'a mut C,
         upstream: Option<&'a mut U>,
         up: Filled<'a>,
