@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
 use crate::answer;
+use crate::hangup;
 use crate::head::Head;
 use crate::listener;
 use crate::metrics::{Metrics, ProxyType};
@@ -304,7 +305,11 @@ impl Gateway {
         let Plan { verb, is_tunnel, agreed, streams, .. } = route.plan;
         for (attempt, request) in route.attempts() {
             let upgraded = upstream::upgrade(&self.upstream, attempt, request, &self.limits);
-            match timed(upgraded, self.metrics()).await {
+            let answered = tokio::select! {
+                answered = timed(upgraded, self.metrics()) => answered,
+                () = hangup::gone(&client) => return None,
+            };
+            match answered {
                 Ok(upgraded) => {
                     self.learn(verb, attempt.proves);
                     result = Ok((upgraded, attempt.then));
