@@ -36,6 +36,7 @@
 //! # Ok::<(), Box<dyn core::error::Error>>(())
 //! ```
 
+mod answer;
 mod error;
 mod framing;
 mod headers;
@@ -47,6 +48,7 @@ pub mod target;
 mod tests;
 mod write;
 
+pub use answer::{write_response, write_text};
 pub use error::HeadError;
 pub use framing::{Body, Version};
 pub use headers::{Header, Headers};

@@ -4,13 +4,21 @@
 //! alike (see [`Framing`]), so that a bridge can join any two of them.
 
 mod base64;
+mod channels;
+mod messages;
+mod ports;
+mod raw;
 mod spdy;
+mod tunnel;
 mod websocket;
 
 use core::fmt;
 use core::ops::Range;
 
+pub use self::ports::{MAX_TEXT, PortsLeg, SpdyPorts, Tunnelled, WebSocketPorts};
+pub use self::raw::RawLeg;
 pub use self::spdy::SpdyLeg;
+pub use self::tunnel::TunnelLeg;
 pub use self::websocket::WebSocketLeg;
 
 use crate::k8s::{Channel, TerminalSize};
@@ -109,6 +117,13 @@ pub trait Leg: Framing {
     fn end_sizes(&mut self);
 }
 
+/// One end of a connection that carries one stream of bytes, on [`Channel::BYTES`].
+pub trait ByteStream: Framing {
+    /// True if its protocol has a Close, without which the end of the connection is a failure, and heartbeats. Otherwise
+    /// the end of a connection's half is the end of one direction.
+    fn has_close(&self) -> bool;
+}
+
 /// What a leg's peer did. Ranges index into the input that was given to [`Framing::receive`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
@@ -183,6 +198,8 @@ pub enum LegError {
     },
     /// A message of a base64 protocol that is not base64.
     Base64,
+    /// A text message where bytes are carried.
+    Text,
 }
 
 impl LegError {
@@ -192,6 +209,7 @@ impl LegError {
             Self::WebSocket(error) => Close::Protocol(error.close_code()),
             Self::Spdy(_) | Self::CloseSignal { .. } => Close::Protocol(CloseCode::PROTOCOL_ERROR),
             Self::Base64 => Close::Protocol(CloseCode::INVALID_PAYLOAD),
+            Self::Text => Close::Protocol(CloseCode::UNSUPPORTED_DATA),
         }
     }
 }
@@ -205,6 +223,7 @@ impl fmt::Display for LegError {
                 write!(f, "v5 CLOSE message of {len} bytes names channel {channel}")
             }
             Self::Base64 => f.write_str("WebSocket: message is not base64"),
+            Self::Text => f.write_str("WebSocket: text message in a tunnel"),
             Self::CloseSignal { len, channel: None } => {
                 write!(f, "v5 CLOSE message of {len} bytes names no channel")
             }

@@ -23,8 +23,10 @@
 //! | [`http`] | heads of requests and responses, the upgrade | |
 //! | [`ws`] | RFC 6455: frames, masks, closing | |
 //! | [`spdy`] | SPDY/3.1: frames, header blocks, streams | |
-//! | [`k8s`] | subprotocols, channels, statuses, terminal sizes, request targets | |
-//! | [`leg`] | Kubernetes channels on one connection | the four above |
+//! | [`k8s`] | subprotocols, channels, statuses, terminal sizes, request targets, ports | [`http`] |
+//! | [`upgrade`] | upgrades with a subprotocol of Kubernetes, from either end | [`http`], [`ws`], [`k8s`] |
+//! | [`gateway`] | what a gateway asks upstream for, and what it answers | [`upgrade`] |
+//! | [`leg`] | Kubernetes channels on one connection | [`ws`], [`spdy`], [`k8s`] |
 //! | [`bridge`] | two connections joined | legs |
 //!
 //! [`ws`] and [`spdy`] are of use alone: each has an example of its own.
@@ -125,6 +127,8 @@ mod limits;
 mod outbox;
 mod shift;
 mod step;
+#[cfg(test)]
+mod text;
 mod time;
 
 pub use limits::Limits;
@@ -133,8 +137,10 @@ pub use step::{Role, Step};
 pub use time::Instant;
 
 pub mod bridge;
+pub mod gateway;
 pub mod http;
 pub mod k8s;
 pub mod leg;
 pub mod spdy;
+pub mod upgrade;
 pub mod ws;

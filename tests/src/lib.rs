@@ -33,7 +33,7 @@ mod websocket_wire;
 
 pub use binary::{peers, strait};
 pub use checksum::{Checksum, checksum_of};
-pub use counters::{Counters, is_alive};
+pub use counters::{Counters, Held, is_alive};
 pub use exec_client::{EXEC_PATH, exec_prints, exec_request};
 pub use forwarding::Forwarding;
 pub use kubectl::{Kubectl, Rig, missing};

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use strait::http::{self, HeadWriter};
+use strait::http::{self, Request, WriteError};
+use strait::upgrade::Refusal;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -17,28 +18,39 @@ pub(crate) fn response(
     content_type: &str,
     body: impl AsRef<[u8]>,
 ) -> Vec<u8> {
-    let body = body.as_ref();
-    let mut bytes = vec![0; 1024];
-    let mut head = HeadWriter::response(&mut bytes, status, http::reason(status));
-    for (name, value) in headers {
-        head = head.header(name, value);
-    }
-    let head = head
-        .header("Content-Type", content_type)
-        .content_length(body.len() as u64)
-        .header("Connection", "close");
-    let Ok(len) = head.finish() else {
-        return b"HTTP/1.1 500 Internal Server Error\r\nConnection: close\r\n\r\n".to_vec();
-    };
-    bytes.truncate(len);
-    bytes.extend_from_slice(body);
-    bytes
+    let headers = || headers.iter().copied();
+    written(|out| http::write_response(status, headers(), content_type, body.as_ref(), out))
 }
 
 /// A response for a person to read.
 pub(crate) fn text(status: u16, message: &str) -> Vec<u8> {
-    let headers: &[_] = if status == 429 || status == 503 { &[("Retry-After", "5")] } else { &[] };
-    response(status, headers, "text/plain; charset=utf-8", format!("{message}\n"))
+    written(|out| http::write_text(status, [], message, out))
+}
+
+/// The answer to a client that gets no session.
+pub(crate) fn refusal(refusal: &Refusal<'_>, request: &Request<'_>) -> Vec<u8> {
+    written(|out| refusal.write(request, out))
+}
+
+/// What `write` writes, or that it failed.
+pub(crate) fn written(write: impl Fn(&mut [u8]) -> Result<usize, WriteError>) -> Vec<u8> {
+    let failed = |_| b"HTTP/1.1 500 Internal Server Error\r\nConnection: close\r\n\r\n".to_vec();
+    fitted(write).unwrap_or_else(failed)
+}
+
+/// What `write` writes, with as much room as it asks for.
+pub(crate) fn fitted(write: impl Fn(&mut [u8]) -> Result<usize, WriteError>) -> Result<Vec<u8>, WriteError> {
+    let mut bytes = vec![0; 2048];
+    let length = match write(&mut bytes) {
+        Err(WriteError::Full { needed }) => {
+            bytes.resize(needed, 0);
+            write(&mut bytes)
+        }
+        result => result,
+    }?;
+    bytes.truncate(length);
+    bytes.shrink_to_fit();
+    Ok(bytes)
 }
 
 /// The answer to a request whose head could not be read; `None` if there is nobody to answer.

@@ -1,37 +1,39 @@
 //! The gateway: accepts kubectl's WebSocket, speaks SPDY/3.1 to what is behind it.
 
+mod join;
+
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use strait::Limits;
-use strait::bridge::{Carried, ExecBridge, Outcome};
+use strait::gateway::{Found, Plan, Planner};
 use strait::http::Request;
-use strait::k8s::{Server, StreamSet, Verb};
-use strait::leg::{Leg, SpdyLeg, WebSocketLeg};
-use strait::spdy::{Inflate, LentBlocks};
-use strait::ws::MaskKeys;
-use tokio::io::AsyncWriteExt;
+use strait::k8s::{Server, Verb};
+use strait::leg::{SpdyLeg, WebSocketLeg};
+use strait::upgrade::Upgrade;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
 use crate::answer;
-use crate::handshake;
+use crate::hangup;
 use crate::head::Head;
 use crate::listener;
 use crate::metrics::{Metrics, ProxyType};
 use crate::origin;
-use crate::passthrough::{self, PassedOn};
 use crate::pool::Pool;
 use crate::relay::{PlainRequest, relay};
-use crate::route::{Attempt, Client, Plan, Planner, Then};
+use crate::route::Route;
 use crate::server::{Door, Exposed, Permit, ServerOptions, Visitor};
-use crate::session::{Connected, Dial, Session, Summary};
+use crate::session::{Connected, Summary};
 use crate::shutdown::Shutdown;
 use crate::stream::Stream;
 use crate::tls::TlsError;
 use crate::upstream::{self, DialError, Upgraded, Upstream};
+
+use self::join::{Ended, Exec, Met, PASSED_ON, send, to_101};
+
+pub use strait::gateway::{FeatureGates, GateError, UpstreamProtocol};
 
 /// Buffers that are kept for the next sessions: 64 sessions' worth, 8 MiB.
 const KEPT_BUFFERS: usize = 128;
@@ -49,33 +51,7 @@ pub struct Gateway {
     door: Arc<Door>,
     protocol: UpstreamProtocol,
     gates: FeatureGates,
-    /// What upstream was found to speak, where `protocol` is `Auto`.
-    found: Arc<AtomicU8>,
-}
-
-/// What a gateway speaks to its upstream.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum UpstreamProtocol {
-    /// WebSocket if upstream takes it, else SPDY; what it takes is remembered.
-    Auto,
-    /// SPDY/3.1 only, which every upstream speaks.
-    #[default]
-    Spdy,
-    /// WebSocket only.
-    WebSocket,
-}
-
-/// Kubernetes' feature gates that concern a gateway, under their names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FeatureGates {
-    /// `TranslateStreamCloseWebsocketRequests`: off, WebSocket v5 requests are passed on as they are.
-    pub translate_stream_close_websocket_requests: bool,
-}
-
-impl Default for FeatureGates {
-    fn default() -> Self {
-        Self { translate_stream_close_websocket_requests: true }
-    }
+    found: Arc<Mutex<Found>>,
 }
 
 impl Gateway {
@@ -160,76 +136,70 @@ impl Gateway {
         let route = self.route(&visitor, peer);
         let Visitor { stream: client, head } = visitor;
         match route {
-            Route::Plain(request) => tokio::select! {
+            Way::Plain(request) => tokio::select! {
                 () = relay(&self.upstream, client, &head, request, &self.limits) => {}
                 () = shutdown.closed() => {}
             },
-            Route::Upgrade(plan) => match self.door.admit(&shutdown) {
-                Ok(permit) => Box::pin(self.upgrade(client, peer, &head, plan, permit, &shutdown)).await,
+            Way::Upgrade(route) => match self.door.admit(&shutdown) {
+                Ok(permit) => Box::pin(self.upgrade(client, peer, &head, route, permit, &shutdown)).await,
                 Err(answer) => self.door.answer(client, &answer).await,
             },
-            Route::Answer(answer) => self.door.answer(client, &answer).await,
+            Way::Answer(answer) => self.door.answer(client, &answer).await,
         }
     }
 
-    fn route(&self, visitor: &Visitor, peer: SocketAddr) -> Route {
+    fn route(&self, visitor: &Visitor, peer: SocketAddr) -> Way {
         let request: Request = match Request::parse(visitor.head.head()) {
             Ok(request) => request,
             Err(error) => {
                 tracing::info!(%peer, %error, "request refused");
-                return Route::Answer(answer::text(error.status(), &error.to_string()));
+                return Way::Answer(answer::text(error.status(), &error.to_string()));
             }
         };
         let checked = self.door.check(&request, &visitor.stream, peer);
         if let Err(answer) = checked.and_then(|()| self.check_host(&request)) {
-            return Route::Answer(answer);
+            return Way::Answer(answer);
         }
+        let (planner, upstream) = (self.planner(), &self.upstream);
         if request.headers.tokens("Upgrade").next().is_none() {
-            return PlainRequest::of(&request, &self.upstream, peer).map_or_else(Route::Answer, Route::Plain);
+            return PlainRequest::of(&planner, upstream, &request, peer).map_or_else(Way::Answer, Way::Plain);
         }
-        let planner = Planner {
-            upstream: &self.upstream,
-            peer,
-            gates: self.gates,
-            protocol: self.known_protocol(),
-            nonce: random(),
-        };
-        match planner.plan(&request) {
-            Ok(plan) => Route::Upgrade(plan),
+        match Route::of(&planner, upstream, &request, peer, random()) {
+            Ok(route) => Way::Upgrade(Box::new(route)),
             Err(answer) => {
                 let (method, path) = (request.method, request.path());
                 tracing::info!(%peer, method, path, answer = answer::start_line(&answer), "upgrade refused");
-                if handshake::is_websocket(&request) {
+                if Upgrade::of(&request) == Some(Upgrade::WebSocket) {
                     self.metrics().translator_refused();
                 }
-                Route::Answer(answer)
+                Way::Answer(answer)
             }
         }
     }
 
-    fn known_protocol(&self) -> UpstreamProtocol {
-        match (self.protocol, self.found.load(Ordering::Relaxed)) {
-            (UpstreamProtocol::Auto, SPDY) => UpstreamProtocol::Spdy,
-            (UpstreamProtocol::Auto, WEBSOCKET) => UpstreamProtocol::WebSocket,
-            (protocol, _) => protocol,
+    fn planner(&self) -> Planner {
+        Planner {
+            kind: self.upstream.kind(),
+            protocol: self.protocol,
+            found: *self.found(),
+            gates: self.gates,
+            translates_port_forward: true,
         }
     }
 
-    fn learn(&self, proven: Option<UpstreamProtocol>) {
-        let found = match proven {
-            Some(UpstreamProtocol::Spdy) => SPDY,
-            Some(UpstreamProtocol::WebSocket) => WEBSOCKET,
-            Some(UpstreamProtocol::Auto) | None => return,
-        };
-        if self.protocol == UpstreamProtocol::Auto && self.found.swap(found, Ordering::Relaxed) != found {
-            tracing::info!(protocol = ?proven, "upstream's protocol found");
+    fn found(&self) -> MutexGuard<'_, Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn learn(&self, verb: Verb, proves: Option<Upgrade>) {
+        if self.found().learn(verb, proves) && self.protocol == UpstreamProtocol::Auto {
+            tracing::info!(protocol = ?proves, "upstream's protocol found");
         }
     }
 
-    /// Upstream may be another one by now, or an older or newer version: what was found about it is found again.
-    fn doubt(&self, error: &DialError) {
+    fn doubt(&self, verb: Verb, error: &DialError) {
         if error.is_about_the_protocol() {
-            self.found.store(UNKNOWN, Ordering::Relaxed);
+            self.found().doubt(verb);
         }
     }
 
@@ -252,16 +222,16 @@ impl Gateway {
         client: Stream,
         peer: SocketAddr,
         head: &Head,
-        plan: Plan,
+        route: Box<Route>,
         permit: Permit,
         shutdown: &Shutdown,
     ) {
-        let Plan { server, verb, streams, .. } = plan;
-        let path = plan.path.clone();
-        let ended = if plan.answers_first() {
-            self.answer_then_dial(client, head, plan, shutdown).await
+        let Plan { server, verb, streams, .. } = route.plan;
+        let path = route.path.clone();
+        let ended = if route.plan.answers_first() {
+            self.answer_then_dial(client, head, route, shutdown).await
         } else {
-            self.dial_then_answer(client, head, plan, shutdown).await
+            self.dial_then_answer(client, head, route, shutdown).await
         };
         let Some(Ended { legs, summary }) = ended else { return };
         tracing::info!(
@@ -279,7 +249,7 @@ impl Gateway {
         );
         let is_translated = legs != PASSED_ON;
         self.count_request(server, verb, is_translated);
-        self.metrics().carried(&summary, is_translated);
+        self.metrics().carried(&summary, is_translated && verb != Verb::PortForward);
         drop(permit);
         if let Some(observer) = &self.observer {
             observer(&summary);
@@ -291,28 +261,34 @@ impl Gateway {
         &self,
         mut client: Stream,
         head: &Head,
-        plan: Plan,
+        route: Box<Route>,
         shutdown: &Shutdown,
     ) -> Option<Ended> {
-        let Client::WebSocket(Some(agreed)) = plan.client else { return None };
-        send(&mut client, &agreed.answer).await?;
-        let Attempt { request, proves, .. } = plan.attempts.into_iter().next()?;
-        let (gateway, streams, limits) = (self.clone(), plan.streams, self.limits);
+        let Plan { verb, streams, agreed, .. } = route.plan;
+        let agreed = agreed?;
+        send(&mut client, &to_101(&agreed)).await?;
+        let (gateway, limits) = (self.clone(), self.limits);
         let dial = async move {
-            match timed(upstream::upgrade(&gateway.upstream, &request, &limits), gateway.metrics()).await {
+            // A plan has one attempt at least.
+            let Some((attempt, request)) = route.attempts().next() else {
+                return Err(upstream::to_refused(&DialError::Closed));
+            };
+            let upgraded = upstream::upgrade(&gateway.upstream, attempt, request, &limits);
+            match timed(upgraded, gateway.metrics()).await {
                 Ok(Upgraded { io, head, protocol }) => {
-                    gateway.learn(proves);
+                    gateway.learn(verb, attempt.proves);
                     let leg = SpdyLeg::client(streams, protocol, &limits);
                     Ok(Connected { io, leg, behind: head.behind().to_vec() })
                 }
                 Err(error) => {
-                    gateway.doubt(&error);
-                    Err(error.into_refused())
+                    gateway.doubt(verb, &error);
+                    Err(upstream::to_refused(&error))
                 }
             }
         };
         let leg = WebSocketLeg::server(agreed.protocol, &self.limits);
-        let summary = self.translate(leg, streams, client, head.behind(), Box::pin(dial), shutdown).await;
+        let bridge = Exec::new(leg, streams, &self.limits);
+        let summary = self.run(bridge, client, head.behind(), Box::pin(dial), shutdown).await;
         Some(Ended { legs: "WebSocket to SPDY/3.1", summary })
     }
 
@@ -321,34 +297,47 @@ impl Gateway {
         &self,
         client: Stream,
         head: &Head,
-        plan: Plan,
+        route: Box<Route>,
         shutdown: &Shutdown,
     ) -> Option<Ended> {
-        let mut last = None;
-        let is_tunnel = plan.verb == Verb::PortForward && matches!(plan.client, Client::WebSocket(_));
-        for Attempt { request, then, proves } in plan.attempts {
-            match timed(upstream::upgrade(&self.upstream, &request, &self.limits), self.metrics()).await {
+        let mut result = Err(None);
+        let Plan { verb, is_tunnel, agreed, streams, .. } = route.plan;
+        for (attempt, request) in route.attempts() {
+            let upgraded = upstream::upgrade(&self.upstream, attempt, request, &self.limits);
+            let answered = tokio::select! {
+                answered = timed(upgraded, self.metrics()) => answered,
+                () = hangup::gone(&client) => return None,
+            };
+            match answered {
                 Ok(upgraded) => {
-                    self.learn(proves);
-                    if is_tunnel {
-                        self.metrics().tunnel_request(101);
-                    }
-                    return self
-                        .join(client, head, plan.client, plan.streams, upgraded, then, shutdown)
-                        .await;
+                    self.learn(verb, attempt.proves);
+                    result = Ok((upgraded, attempt.then));
+                    break;
                 }
                 Err(error) => {
                     tracing::debug!(%error, "upstream cannot be used so");
-                    self.doubt(&error);
+                    self.doubt(verb, &error);
                     let is_final = !error.is_about_the_protocol();
-                    last = Some(error);
+                    result = Err(Some(error));
                     if is_final {
                         break;
                     }
                 }
             }
         }
-        let answer = last.map_or_else(|| answer::text(502, "upstream was not asked"), DialError::into_answer);
+        // The session needs nothing of it any more.
+        drop(route);
+        let answer = match result {
+            Ok((upgraded, then)) => {
+                if is_tunnel {
+                    self.metrics().tunnel_request(101);
+                }
+                let met = Met { client, head, agreed, streams, upgraded, then };
+                return self.join(met, shutdown).await;
+            }
+            Err(Some(error)) => upstream::to_answer(&error),
+            Err(None) => answer::text(502, "upstream was not asked"),
+        };
         if is_tunnel {
             self.metrics().tunnel_request(answer::status(&answer).unwrap_or(500));
         }
@@ -356,131 +345,18 @@ impl Gateway {
         None
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "both ends of a session, as they stand after their upgrades"
-    )]
-    async fn join(
-        &self,
-        mut client: Stream,
-        head: &Head,
-        asked: Client,
-        streams: StreamSet,
-        upgraded: Upgraded,
-        then: Then,
-        shutdown: &Shutdown,
-    ) -> Option<Ended> {
-        let Upgraded { io, head: answer, protocol } = upgraded;
-        let limits = &self.limits;
-        let behind = answer.behind().to_vec();
-        match (asked, then) {
-            (Client::WebSocket(Some(agreed)), Then::ToSpdy) => {
-                send(&mut client, &agreed.answer).await?;
-                let dial = connected(io, SpdyLeg::client(streams, protocol, limits), behind);
-                let leg = WebSocketLeg::server(agreed.protocol, limits);
-                let summary = self.translate(leg, streams, client, head.behind(), dial, shutdown).await;
-                Some(Ended { legs: "WebSocket to SPDY/3.1", summary })
-            }
-            (Client::WebSocket(Some(agreed)), Then::PassOnOrTranslate) if protocol != agreed.protocol => {
-                send(&mut client, &agreed.answer).await?;
-                let dial =
-                    connected(io, WebSocketLeg::client(protocol, limits, MaskKeys::new(random())), behind);
-                let leg = WebSocketLeg::server(agreed.protocol, limits);
-                let summary = self.translate(leg, streams, client, head.behind(), dial, shutdown).await;
-                Some(Ended { legs: "WebSocket to WebSocket", summary })
-            }
-            (Client::Spdy(Some(agreed)), Then::ToWebSocket) => {
-                send(&mut client, &agreed.answer).await?;
-                let dial =
-                    connected(io, WebSocketLeg::client(protocol, limits, MaskKeys::new(random())), behind);
-                let blocks = LentBlocks(Some(Box::<Inflate>::default()));
-                let leg = SpdyLeg::server(streams, agreed.protocol, limits, blocks);
-                let summary = self.translate(leg, streams, client, head.behind(), dial, shutdown).await;
-                Some(Ended { legs: "SPDY/3.1 to WebSocket", summary })
-            }
-            _ => self.pass_on(client, head, io, &answer, shutdown).await,
-        }
-    }
-
-    async fn translate<A: Leg, B: Leg>(
-        &self,
-        leg: A,
-        streams: StreamSet,
-        client: Stream,
-        behind: &[u8],
-        dial: Dial<Stream, B>,
-        shutdown: &Shutdown,
-    ) -> Summary {
-        let bridge: ExecBridge<A, B> = ExecBridge::new(leg, streams, &self.limits);
-        let session = Session::new(bridge, client, behind, dial, &self.pool, shutdown.closing());
-        Box::pin(session.run()).await
-    }
-
-    async fn pass_on(
-        &self,
-        mut client: Stream,
-        head: &Head,
-        mut io: Stream,
-        answer: &Head,
-        shutdown: &Shutdown,
-    ) -> Option<Ended> {
-        let started = Instant::now();
-        send(&mut client, &[answer.head(), answer.behind()].concat()).await?;
-        send(&mut io, head.behind()).await?;
-        let passing = passthrough::pass_on(client, io, self.limits.close, &self.pool);
-        let (passed, outcome) = tokio::select! {
-            passed = passing => (passed, if passed.cut { Outcome::ClientLost } else { Outcome::Completed }),
-            () = shutdown.closed() => (PassedOn::default(), Outcome::Shutdown),
-        };
-        let summary = Summary {
-            outcome,
-            from_client: passed.from_client,
-            to_client: passed.from_upstream,
-            from_upstream: passed.from_upstream,
-            to_upstream: passed.from_client,
-            duration: started.elapsed(),
-            carried: Carried::default(),
-            client_round_trip: None,
-            upstream_round_trip: None,
-        };
-        Some(Ended { legs: PASSED_ON, summary })
-    }
-
     fn count_request(&self, server: Server, verb: Verb, is_translated: bool) {
-        let proxy = if is_translated { ProxyType::Translated } else { ProxyType::PassedOn };
+        let proxy = match (is_translated, verb) {
+            (false, _) => ProxyType::PassedOn,
+            (true, Verb::PortForward) => ProxyType::Tunneled,
+            (true, Verb::Exec | Verb::Attach) => ProxyType::Translated,
+        };
         match server {
             Server::Api => self.metrics().api_streaming_request(verb, proxy),
             Server::Kubelet => self.metrics().kubelet_streaming_request(verb),
             Server::Cri => {}
         }
     }
-}
-
-/// A session that has ended.
-struct Ended {
-    legs: &'static str,
-    summary: Summary,
-}
-
-/// The legs of a session whose bytes nobody looked at.
-const PASSED_ON: &str = "passed on";
-
-const UNKNOWN: u8 = 0;
-const SPDY: u8 = 1;
-const WEBSOCKET: u8 = 2;
-
-/// Sends what comes before a session. `None` if the peer is gone.
-async fn send(stream: &mut Stream, bytes: &[u8]) -> Option<()> {
-    let sent = async {
-        stream.write_all(bytes).await?;
-        stream.flush().await
-    };
-    sent.await.inspect_err(|error| tracing::debug!(%error, "peer left before its session")).ok()
-}
-
-/// A connection that stands already.
-fn connected<L: Leg + Send + 'static>(io: Stream, leg: L, behind: Vec<u8>) -> Dial<Stream, L> {
-    Box::pin(std::future::ready(Ok(Connected { io, leg, behind })))
 }
 
 fn random() -> [u8; 16] {
@@ -499,11 +375,11 @@ async fn timed<T, E>(dial: impl Future<Output = Result<T, E>>, metrics: &Metrics
 }
 
 /// What a request gets.
-enum Route {
+enum Way {
     /// It is passed on as it is.
     Plain(PlainRequest),
     /// A session, if upstream agrees.
-    Upgrade(Plan),
+    Upgrade(Box<Route>),
     /// This answer.
     Answer(Vec<u8>),
 }

@@ -4,7 +4,7 @@
 //! The servers are closed by default: [`ServerOptions`] says what opens them, and [`Shutdown`] how they stop.
 
 mod answer;
-mod handshake;
+mod hangup;
 mod head;
 mod listener;
 mod message_output;
@@ -47,5 +47,6 @@ pub use metrics::Metrics;
 pub use server::{Exposed, ServerOptions};
 pub use session::Summary;
 pub use shutdown::Shutdown;
+pub use strait::gateway::UpstreamKind;
 pub use token::TokenError;
-pub use upstream::{Upstream, UpstreamError, UpstreamKind};
+pub use upstream::{Upstream, UpstreamError};

@@ -15,6 +15,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use strait::bridge::{Carried, Outcome};
 use strait::k8s::Verb;
+use tokio::runtime::Handle;
 
 use crate::answer;
 use crate::session::Summary;
@@ -40,6 +41,7 @@ struct Inner {
     kubelet_streaming_requests: ByWords<1>,
     connections: Counter,
     connections_open: Gauge,
+    tasks: Gauge,
     answers: ByCode,
     sessions_active: Gauge,
     sessions_ended: ByWords<1>,
@@ -68,6 +70,8 @@ pub(crate) enum Limit {
 pub(crate) enum ProxyType {
     /// v5 channels to SPDY.
     Translated,
+    /// A port-forward: its tunnel, or its channels, end here.
+    Tunneled,
     /// Its bytes are passed on as they are.
     PassedOn,
 }
@@ -83,6 +87,7 @@ impl Metrics {
             kubelet_streaming_requests: ByWords::default(),
             connections: Counter::default(),
             connections_open: Gauge::default(),
+            tasks: Gauge::default(),
             answers: ByCode::default(),
             sessions_active: Gauge::default(),
             sessions_ended: ByWords::default(),
@@ -105,6 +110,9 @@ impl Metrics {
     /// All metrics in the `OpenMetrics` text format, which Prometheus reads.
     pub fn to_text(&self) -> String {
         let mut text = String::new();
+        if let Ok(runtime) = Handle::try_current() {
+            self.0.tasks.set(i64::try_from(runtime.metrics().num_alive_tasks()).unwrap_or(i64::MAX));
+        }
         // It fails only if the string does.
         let _ = encode(&mut text, &self.0.registry);
         text
@@ -179,8 +187,15 @@ impl Metrics {
         ] {
             self.0.bytes.get_or_create(&[("leg", leg), ("direction", direction)]).inc_by(bytes);
         }
-        let Carried { stdin, stdout, stderr } = summary.carried;
-        for (stream, bytes) in [("stdin", stdin), ("stdout", stdout), ("stderr", stderr)] {
+        let Carried { stdin, stdout, stderr, to_ports, from_ports } = summary.carried;
+        let streams = [
+            ("stdin", stdin),
+            ("stdout", stdout),
+            ("stderr", stderr),
+            ("to_ports", to_ports),
+            ("from_ports", from_ports),
+        ];
+        for (stream, bytes) in streams {
             self.0.payload.get_or_create(&[("stream", stream)]).inc_by(bytes);
         }
         for (leg, round_trip) in
@@ -228,6 +243,11 @@ impl Inner {
             "strait_connections_open",
             "Connections that are open now",
             self.connections_open.clone(),
+        );
+        registry.register(
+            "strait_tasks",
+            "Tasks of the runtime now: one for each connection, and some that always run",
+            self.tasks.clone(),
         );
         registry.register(
             "strait_answers",
@@ -319,6 +339,7 @@ impl ProxyType {
     const fn name(self) -> &'static str {
         match self {
             Self::Translated => "translated_at_apiserver",
+            Self::Tunneled => "tunneled_at_apiserver",
             Self::PassedOn => "proxied_to_kubelet",
         }
     }

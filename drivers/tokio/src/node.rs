@@ -14,6 +14,7 @@ use strait::http::{Body, Request};
 use strait::k8s::{Ports, Subprotocol, Target, Verb};
 use strait::leg::WebSocketLeg;
 use strait::spdy::LentBlocks;
+use strait::upgrade::{Accepted, Upgrade};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
@@ -21,7 +22,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::answer;
 use crate::forward_session::{self, ChannelStream, Named};
-use crate::handshake::{self, Agreed};
 use crate::head::Head;
 use crate::kubernetes_api::{self, Answer, Pod};
 use crate::listener;
@@ -168,10 +168,10 @@ impl Node {
 
     async fn connection(&self, stream: TcpStream, peer: SocketAddr, shutdown: Shutdown) {
         let Some(visitor) = self.door.enter(stream, peer, &self.limits, &shutdown).await else { return };
-        let accepted = self.route(&visitor, peer);
+        let admitted = self.route(&visitor, peer);
         let Visitor { stream: client, head } = visitor;
-        match accepted.and_then(|accepted| Ok((accepted, self.door.admit(&shutdown)?))) {
-            Ok((accepted, permit)) => self.session(client, peer, &head, accepted, permit, &shutdown).await,
+        match admitted.and_then(|admitted| Ok((admitted, self.door.admit(&shutdown)?))) {
+            Ok((admitted, permit)) => self.session(client, peer, &head, admitted, permit, &shutdown).await,
             Err(answer) => self.door.answer(client, &answer).await,
         }
     }
@@ -181,20 +181,21 @@ impl Node {
         mut client: Stream,
         peer: SocketAddr,
         head: &Head,
-        accepted: Accepted,
+        admitted: Admitted,
         permit: Permit,
         shutdown: &Shutdown,
     ) {
         let started = Instant::now();
-        if client.write_all(&accepted.answer).await.is_err() {
+        let Admitted { agreed, verb, task } = admitted;
+        if client.write_all(&answer::written(|out| agreed.write(out))).await.is_err() {
             return;
         }
-        let (limits, behind, verb) = (&self.limits, head.behind(), accepted.verb);
+        let (limits, behind) = (&self.limits, head.behind());
         let stop = shutdown.closing();
-        let (reason, end, program, connections) = match accepted.task {
-            Task::Command { aim, protocol, is_websocket } => {
+        let (reason, end, program, connections) = match task {
+            Task::Command { aim, protocol, upgrade } => {
                 let program = aim.program().map(OsStr::to_owned);
-                let end = if is_websocket {
+                let end = if upgrade == Upgrade::WebSocket {
                     let leg = WebSocketLeg::server(protocol, limits);
                     NodeSession::new(client, behind, leg, aim, limits, &self.pool, stop).run().await
                 } else {
@@ -227,7 +228,7 @@ impl Node {
     }
 
     /// What a client gets: a session, or this answer.
-    fn route(&self, visitor: &Visitor, peer: SocketAddr) -> Result<Accepted, Vec<u8>> {
+    fn route(&self, visitor: &Visitor, peer: SocketAddr) -> Result<Admitted, Vec<u8>> {
         let request: Request = Request::parse(visitor.head.head())
             .map_err(|error| answer::text(error.status(), &error.to_string()))?;
         self.door.check(&request, &visitor.stream, peer)?;
@@ -235,7 +236,7 @@ impl Node {
     }
 
     /// What to do with a request: run a command, attach to the main process, or send this answer.
-    fn accept(&self, request: &Request<'_>) -> Result<Accepted, Vec<u8>> {
+    fn accept(&self, request: &Request<'_>) -> Result<Admitted, Vec<u8>> {
         if !request.headers.tokens("Upgrade").any(|_| true) {
             return Err(self.plain(request));
         }
@@ -253,16 +254,9 @@ impl Node {
             return self.accept_forward(request, &target, pod);
         }
         let aim = self.aim(&target)?;
-        let is_websocket = handshake::is_websocket(request);
-        let known = |list: &[Subprotocol]| -> Vec<_> {
-            list.iter().copied().filter(|known| !FORWARD.contains(known)).collect()
-        };
-        let Agreed { answer, protocol } = if is_websocket {
-            handshake::websocket(request, &known(&self.websocket))?
-        } else {
-            handshake::spdy(request, &known(&self.spdy))?
-        };
-        Ok(Accepted { answer, verb: target.verb, task: Task::Command { aim, protocol, is_websocket } })
+        let agreed = self.agree(request, |known| !FORWARD.contains(&known))?;
+        let task = Task::Command { aim, protocol: agreed.protocol, upgrade: agreed.upgrade };
+        Ok(Admitted { agreed, verb: target.verb, task })
     }
 
     /// How ports are forwarded for a client.
@@ -271,20 +265,12 @@ impl Node {
         request: &Request<'_>,
         target: &Target<'_>,
         pod: &Pod,
-    ) -> Result<Accepted, Vec<u8>> {
-        let is_websocket = handshake::is_websocket(request);
-        let known = |list: &[Subprotocol]| -> Vec<_> {
-            list.iter()
-                .copied()
-                .filter(|known| FORWARD.contains(known) || (is_websocket && FORWARD_LEGACY.contains(known)))
-                .collect()
-        };
-        let Agreed { answer, protocol } = if is_websocket {
-            handshake::websocket(request, &known(&self.websocket))?
-        } else {
-            handshake::spdy(request, &known(&self.spdy))?
-        };
-        let carrier = match protocol {
+    ) -> Result<Admitted, Vec<u8>> {
+        let is_websocket = Upgrade::of(request) == Some(Upgrade::WebSocket);
+        let agreed = self.agree(request, |known| {
+            FORWARD.contains(&known) || (is_websocket && FORWARD_LEGACY.contains(&known))
+        })?;
+        let carrier = match agreed.protocol {
             Subprotocol::PortForward => Carrier::Spdy,
             Subprotocol::TunnelPortForward => Carrier::Tunnel,
             protocol => {
@@ -294,7 +280,21 @@ impl Node {
             }
         };
         let named = Named { pod: pod.name.clone(), uid: pod.uid() };
-        Ok(Accepted { answer, verb: Verb::PortForward, task: Task::Forward(named, carrier) })
+        Ok(Admitted { agreed, verb: Verb::PortForward, task: Task::Forward(named, carrier) })
+    }
+
+    /// The upgrade that a request gets, to a protocol that this node speaks and that is `wanted`.
+    fn agree(
+        &self,
+        request: &Request<'_>,
+        wanted: impl Fn(Subprotocol) -> bool,
+    ) -> Result<Accepted, Vec<u8>> {
+        let is_websocket = Upgrade::of(request) == Some(Upgrade::WebSocket);
+        let known = if is_websocket { &self.websocket } else { &self.spdy };
+        let known: Vec<Subprotocol> = known.iter().copied().filter(|&known| wanted(known)).collect();
+        let agreed =
+            if is_websocket { Accepted::websocket(request, &known) } else { Accepted::spdy(request, &known) };
+        agreed.map_err(|refusal| answer::refusal(&refusal, request))
     }
 
     /// What a session is for.
@@ -326,8 +326,8 @@ impl Node {
 }
 
 /// What to do for a client whose upgrade is accepted.
-struct Accepted {
-    answer: Vec<u8>,
+struct Admitted {
+    agreed: Accepted,
     verb: Verb,
     task: Task,
 }
@@ -335,7 +335,7 @@ struct Accepted {
 /// What a session does.
 enum Task {
     /// Exec or attach.
-    Command { aim: Aim, protocol: Subprotocol, is_websocket: bool },
+    Command { aim: Aim, protocol: Subprotocol, upgrade: Upgrade },
     /// Port-forward.
     Forward(Named, Carrier),
 }

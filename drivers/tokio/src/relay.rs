@@ -2,7 +2,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use strait::Limits;
-use strait::http::{Body, Request};
+use strait::gateway::Planner;
+use strait::http::Request;
+use strait::upgrade::Refusal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -26,19 +28,16 @@ pub(crate) struct PlainRequest {
 
 impl PlainRequest {
     /// What upstream gets of a request, or the answer if it cannot be passed on.
-    pub(crate) fn of(request: &Request<'_>, upstream: &Upstream, peer: SocketAddr) -> Result<Self, Vec<u8>> {
-        let length = match request.body() {
-            Body::None => None,
-            Body::Length(length) => Some(length),
-            Body::Chunked | Body::UntilClose => {
-                let message = "a body of unknown length is not passed on: send Content-Length";
-                return Err(answer::text(411, message));
-            }
-        };
-        let head = upstream
-            .plain_request(request, peer, length)
-            .map_err(|error| answer::text(error.status(), &error.to_string()))?;
-        Ok(Self { head, length: length.unwrap_or(0) })
+    pub(crate) fn of(
+        planner: &Planner,
+        upstream: &Upstream,
+        request: &Request<'_>,
+        peer: SocketAddr,
+    ) -> Result<Self, Vec<u8>> {
+        let plain = planner.plain(request).map_err(|refusal| answer::refusal(&refusal, request))?;
+        let head = answer::fitted(|out| plain.write_request(request, &upstream.hop(peer), out));
+        let head = head.map_err(|error| answer::refusal(&Refusal::CannotPass(error), request))?;
+        Ok(Self { head, length: plain.body() })
     }
 }
 

@@ -2,14 +2,9 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use strait::http::Request;
+use strait::upgrade::bearer_token;
 use subtle::ConstantTimeEq;
-
-/// How an item of `Sec-WebSocket-Protocol` begins that is no protocol but a token: browsers cannot send
-/// `Authorization` with a WebSocket (`http-upgrade.md` section 3.1).
-const BROWSERS_TOKEN: &str = "base64url.bearer.authorization.k8s.io.";
 
 /// The bearer token that clients have to show (RFC 6750 section 2.1).
 pub(crate) struct Token(Vec<u8>);
@@ -50,15 +45,12 @@ impl Token {
 }
 
 /// The token that a browser shows among its subprotocols.
-pub(crate) fn of_browser(request: &Request<'_>) -> Option<Vec<u8>> {
-    let items = request.headers.tokens("Sec-WebSocket-Protocol");
-    let mut shown = items.filter_map(|item| item.strip_prefix(BROWSERS_TOKEN));
-    // With two of them, who looks at one would not know of the other.
-    let (Some(encoded), None) = (shown.next(), shown.next()) else { return None };
-    let mut token = vec![0; encoded.len()];
-    let length = URL_SAFE_NO_PAD.decode_slice(encoded, &mut token).ok()?;
+fn of_browser(request: &Request<'_>) -> Option<Vec<u8>> {
+    let length = bearer_token(request, &mut [])?;
+    let mut token = vec![0; length];
+    let length = bearer_token(request, &mut token)?;
     token.truncate(length);
-    (length > 0 && token.iter().all(u8::is_ascii_graphic)).then_some(token)
+    Some(token)
 }
 
 impl fmt::Debug for Token {
@@ -83,6 +75,8 @@ impl std::error::Error for TokenError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const BROWSERS_TOKEN: &str = "base64url.bearer.authorization.k8s.io.";
 
     fn is_shown(headers: &str) -> bool {
         let head = format!("GET / HTTP/1.1\r\nHost: x\r\n{headers}\r\n");

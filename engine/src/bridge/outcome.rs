@@ -1,5 +1,6 @@
 use core::fmt;
 
+use super::Side;
 use crate::k8s::Channel;
 use crate::leg::LegError;
 
@@ -17,7 +18,7 @@ pub enum Flow {
 /// How a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// Upstream ended it and its status was passed on.
+    /// It was ended in order: upstream's status was passed on, or, of a port-forward, one side closed it.
     Completed,
     /// Upstream refused it, or could not be reached.
     Refused,
@@ -41,6 +42,37 @@ pub enum Outcome {
     Idle,
     /// This end shut down.
     Shutdown,
+}
+
+impl Outcome {
+    /// The peer of `side` ended it before it was complete.
+    pub(super) const fn closed_by(side: Side) -> Self {
+        match side {
+            Side::Client => Self::ClientClosed,
+            Side::Upstream => Self::UpstreamLost,
+        }
+    }
+
+    pub(super) const fn lost(side: Side) -> Self {
+        match side {
+            Side::Client => Self::ClientLost,
+            Side::Upstream => Self::UpstreamLost,
+        }
+    }
+
+    pub(super) const fn silent(side: Side) -> Self {
+        match side {
+            Side::Client => Self::ClientSilent,
+            Side::Upstream => Self::UpstreamSilent,
+        }
+    }
+
+    pub(super) const fn failure_of(side: Side, error: LegError) -> Self {
+        match side {
+            Side::Client => Self::ClientError(error),
+            Side::Upstream => Self::UpstreamError(error),
+        }
+    }
 }
 
 impl fmt::Display for Outcome {
@@ -71,6 +103,10 @@ pub struct Carried {
     pub stdout: u64,
     /// From the command to the client, apart from stdout.
     pub stderr: u64,
+    /// From the client to forwarded ports; of a tunnel with the frames in it.
+    pub to_ports: u64,
+    /// From forwarded ports to the client.
+    pub from_ports: u64,
 }
 
 impl Carried {
@@ -80,6 +116,15 @@ impl Carried {
             Channel::STDIN => &mut self.stdin,
             Channel::STDOUT => &mut self.stdout,
             _ => &mut self.stderr,
+        };
+        *count = count.wrapping_add(bytes as u64);
+    }
+
+    #[inline]
+    pub(super) fn add_forwarded(&mut self, from: Side, bytes: usize) {
+        let count = match from {
+            Side::Client => &mut self.to_ports,
+            Side::Upstream => &mut self.from_ports,
         };
         *count = count.wrapping_add(bytes as u64);
     }

@@ -1,4 +1,4 @@
-//! Scripted peers on both sides of an [`ExecBridge`], and independent readers of what they get: a WebSocket client
+//! Scripted peers on both sides of a [`Bridge`], and independent readers of what they get: a WebSocket client
 //! and a SPDY server frame by frame, and in [`peers`] any peer of any protocol.
 
 use std::string::String;
@@ -188,9 +188,11 @@ pub(super) struct Socket {
     pub(super) takes: usize,
 }
 
+pub(super) type Exec<C, U> = ExecBridge<C, U, 512>;
+
 /// A session and its run loop.
-pub(super) struct Session<C = WebSocketLeg, U = SpdyLeg<SkipBlocks>> {
-    pub(super) bridge: ExecBridge<C, U, 512>,
+pub(super) struct Session<B = Exec<WebSocketLeg, SpdyLeg<SkipBlocks>>> {
+    pub(super) bridge: B,
     pub(super) up: Lane<Vec<u8>>,
     pub(super) down: Lane<Vec<u8>>,
     pub(super) client: Socket,
@@ -280,17 +282,24 @@ fn matches_channel(frame: ToClient, wanted: Channel) -> Option<Vec<u8>> {
     }
 }
 
-impl<C: Leg, U: Leg> Session<C, U> {
+impl<C: Leg, U: Leg> Session<Exec<C, U>> {
     pub(super) fn of(client: C, streams: StreamSet, memory: usize) -> Self {
         Self::limited(client, streams, memory, &LIMITS)
     }
 
     pub(super) fn limited(client: C, streams: StreamSet, memory: usize, limits: &Limits) -> Self {
+        Self::joining(ExecBridge::new(client, streams, limits), memory)
+    }
+}
+
+impl<B: Bridge> Session<B> {
+    /// Whose driver has `memory` bytes for each direction.
+    pub(super) fn joining(bridge: B, memory: usize) -> Self {
         let socket = || Socket { takes: usize::MAX, ..Socket::default() };
         Self {
-            up: Lane::new(std::vec![0xee; memory]),
-            down: Lane::to_leg(std::vec![0xee; memory], &client),
-            bridge: ExecBridge::new(client, streams, limits),
+            up: bridge.lane_to(Side::Upstream, std::vec![0xee; memory]),
+            down: bridge.lane_to(Side::Client, std::vec![0xee; memory]),
+            bridge,
             client: socket(),
             upstream: socket(),
             now: Instant::ZERO,

@@ -31,6 +31,23 @@ impl<'a> HeadWriter<'a> {
         head
     }
 
+    /// Begins a request whose target is written in place: `target` gets the room for it, and tells its length, also if
+    /// the room was too small. Without a target there is no request.
+    pub(crate) fn request_with(
+        buf: &'a mut [u8],
+        method: &str,
+        target: impl FnOnce(&mut [u8]) -> Option<usize>,
+    ) -> Self {
+        let mut head = Self { buf, length: 0, headers: 0, error: None };
+        head.check(is_token(method) && method.len() <= METHOD_BYTES, WriteError::Method);
+        head.put(&[method.as_bytes(), b" "]);
+        let target = |room: &mut [u8]| target(room).filter(|&length| length > 0);
+        let is_target = head.put_with(target).is_some_and(|target| target.iter().all(u8::is_ascii_graphic));
+        head.check(is_target, WriteError::Target);
+        head.put(&[b" HTTP/1.1\r\n"]);
+        head
+    }
+
     /// Begins a response. `reason` may be empty; [`reason`] has the usual ones.
     pub fn response(buf: &'a mut [u8], status: u16, reason: &str) -> Self {
         let mut head = Self { buf, length: 0, headers: 0, error: None };
@@ -47,6 +64,28 @@ impl<'a> HeadWriter<'a> {
         self.check(is_token(name), WriteError::Name { header: self.headers });
         self.check(value.iter().copied().all(is_value_byte), WriteError::Value { header: self.headers });
         self.put(&[name.as_bytes(), b": ", value, b"\r\n"]);
+        self.headers += 1;
+        self
+    }
+
+    /// Appends a header line whose value is `prefix` and what `value` writes in place: it gets the room for it, and
+    /// tells its length, also if the room was too small. Without a value there is no line.
+    pub(crate) fn header_with(
+        mut self,
+        name: &str,
+        prefix: &str,
+        value: impl FnOnce(&mut [u8]) -> Option<usize>,
+    ) -> Self {
+        let before = self.length;
+        self.put(&[name.as_bytes(), b": ", prefix.as_bytes()]);
+        let Some(value) = self.put_with(value) else {
+            self.length = before;
+            return self;
+        };
+        let is_value = value.iter().copied().all(is_value_byte);
+        self.check(is_token(name), WriteError::Name { header: self.headers });
+        self.check(is_value, WriteError::Value { header: self.headers });
+        self.put(&[b"\r\n"]);
         self.headers += 1;
         self
     }
@@ -90,6 +129,14 @@ impl<'a> HeadWriter<'a> {
         if !holds {
             self.error.get_or_insert(error);
         }
+    }
+
+    /// What `write` put into the rest of the buffer; empty if that was too small.
+    fn put_with(&mut self, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> Option<&[u8]> {
+        let start = self.length;
+        let written = write(self.buf.get_mut(start..).unwrap_or_default())?;
+        self.length = start.saturating_add(written);
+        Some(self.buf.get(start..self.length).unwrap_or_default())
     }
 
     fn put(&mut self, parts: &[&[u8]]) {

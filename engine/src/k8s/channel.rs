@@ -29,6 +29,8 @@ impl Channel {
     pub const ERROR: Self = Self(3);
     /// Sizes of the terminal.
     pub const RESIZE: Self = Self(4);
+    /// The only channel of a connection that carries one stream of bytes; no message bears its number.
+    pub const BYTES: Self = Self(0);
     /// Half-closes another channel (v5).
     pub const CLOSE: Self = Self(255);
 

@@ -1,6 +1,6 @@
 use crate::install::GoPeers;
 use crate::scenario::{
-    ATTACH, DATE, Difference, FORWARD, MISSING, REFUSED, STDIN, STREAMS, Scenario, Seen, TAIL, TERMINAL,
+    ATTACH, DATE, Difference, FORWARD, MISSING, REFUSED, STDIN, STREAMS, Scenario, TAIL, TERMINAL,
 };
 use crate::table::{Suite, Table};
 use crate::way::{Client, Node, Proxy, Way};
@@ -8,7 +8,8 @@ use crate::way::{Client, Node, Proxy, Way};
 /// Upstream's own code as client, as proxy and as node, and Strait in place of each of them.
 pub(crate) const SUITE: Suite = Suite { name: "go", tables };
 
-const SCENARIOS: &[Scenario] = &[DATE, STREAMS, STDIN, TAIL, MISSING, TERMINAL, ATTACH, FORWARD, REFUSED];
+const SCENARIOS: &[Scenario] =
+    &[DATE, STREAMS, STDIN, TAIL, MISSING, TERMINAL, ATTACH, FORWARD, REFUSED];
 
 const KUBELET: &[&str] = &["--upstream-kind", "kubelet"];
 

@@ -4,19 +4,23 @@
 //! `cargo test`. What cannot be installed is NOT RUN, which is a failure under `STRAIT_REQUIRE_PEERS=1`. The tables of all that ran are written into
 //! `docs/PEERS.md`, except on CI.
 
+mod autobahn;
+mod echo;
 mod go;
 mod install;
 mod kubectl;
+mod libraries;
 mod scenario;
 mod table;
 mod way;
 
-use std::env;
 use std::process::ExitCode;
+use std::env;
 
 use crate::table::{Report, Suite};
 
-const SUITES: [Suite; 2] = [go::SUITE, kubectl::SUITE];
+const SUITES: [Suite; 6] =
+    [go::SUITE, kubectl::SUITE, libraries::PYTHON, libraries::NODE, libraries::RUST, autobahn::SUITE];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -26,8 +30,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let full = arguments.iter().any(|word| word == "--full");
-    let named: Vec<&str> =
-        arguments.iter().map(String::as_str).filter(|word| !word.starts_with('-')).collect();
+    let named: Vec<&str> = arguments.iter().map(String::as_str).filter(|word| !word.starts_with('-')).collect();
     if let Some(unknown) = named.iter().find(|name| SUITES.iter().all(|suite| suite.name != **name)) {
         let known: Vec<_> = SUITES.iter().map(|suite| suite.name).collect();
         eprintln!("no peers are called {unknown}; there are {}", known.join(", "));

@@ -9,7 +9,7 @@ use strait_tests::{Checksum, Finished, Kubectl, Random, Running, Terminal, check
 use crate::way::Way;
 
 /// What a session may take.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(3);
 const BIG: usize = 32 << 20;
 /// Bytes a second of a slow reader.
 const SLOW: u32 = 24_000_000;
@@ -51,9 +51,7 @@ impl Difference {
 
     /// The notes below a table.
     pub(crate) fn notes(all: &[Self]) -> Vec<String> {
-        all.iter()
-            .map(|difference| format!("({}) {}: {}", difference.note, difference.scenario, difference.why))
-            .collect()
+        all.iter().map(|difference| format!("({}) {}: {}", difference.note, difference.scenario, difference.why)).collect()
     }
 }
 
@@ -75,8 +73,7 @@ pub(crate) const DATE: Scenario = Scenario {
     run: |client| client.run(&["exec", "demo", "--", "date", "+%s"]).into(),
     expects: |seen| {
         let now = SystemTime::UNIX_EPOCH.elapsed().expect("the clock is past 1970").as_secs();
-        seen.stdout.trim().parse().is_ok_and(|printed: u64| now.abs_diff(printed) < 60)
-            && seen.is(&seen.stdout)
+        seen.stdout.trim().parse().is_ok_and(|printed: u64| now.abs_diff(printed) < 60) && seen.is(&seen.stdout)
     },
 };
 

@@ -42,7 +42,13 @@ pub(crate) struct UpstreamOptions {
     #[arg(long, value_enum, value_name = "KIND", default_value_t)]
     upstream_kind: Kind,
 
-    /// Feature gates of Kubernetes, as `NAME=true,NAME=false`: `TranslateStreamCloseWebsocketRequests`.
+    /// Feature gates of Kubernetes, as `NAME=true,NAME=false`; all are on.
+    ///
+    /// `TranslateStreamCloseWebsocketRequests`: off, WebSocket v5 requests are passed on.
+    /// `PortForwardWebsockets`: off, port-forward in a tunnel is passed on.
+    /// `ExtendWebSocketsToKubelet`: off, `auto` does not ask a kubelet for WebSocket.
+    /// `AuthorizePodWebsocketUpgradeCreatePermission`: off, what is translated from WebSocket asks upstream for the
+    /// permission that the client's GET asks for, not for `create`. `AllBeta` is for all that are not named.
     #[arg(long, value_name = "GATES", default_value = "", value_parser = gates)]
     feature_gates: FeatureGates,
 }
@@ -65,19 +71,7 @@ enum Kind {
 }
 
 fn gates(list: &str) -> Result<FeatureGates, String> {
-    let mut gates = FeatureGates::default();
-    for gate in list.split(',').filter(|gate| !gate.is_empty()) {
-        let (name, value) =
-            gate.split_once('=').ok_or_else(|| format!("{gate} has no value: NAME=true or NAME=false"))?;
-        let value = value.parse().map_err(|_| format!("{name} is true or false, not {value}"))?;
-        match name {
-            "TranslateStreamCloseWebsocketRequests" => {
-                gates.translate_stream_close_websocket_requests = value;
-            }
-            _ => return Err(format!("no feature gate {name} here")),
-        }
-    }
-    Ok(gates)
+    FeatureGates::parse(list).map_err(|error| error.to_string())
 }
 
 impl UpstreamOptions {

@@ -3,6 +3,7 @@ use std::io;
 
 use strait::http::{HeadError, WriteError};
 use strait::k8s::RequestError;
+use strait::upgrade::UpgradeError;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
@@ -93,6 +94,20 @@ impl ConnectError {
 
     pub(super) fn malformed(error: &HeadError) -> Self {
         Self::Answer(io::Error::new(io::ErrorKind::InvalidData, format!("malformed answer: {error}")))
+    }
+
+    /// An answer that is no refusal, and not the upgrade that was asked for.
+    pub(super) fn of_upgrade(error: UpgradeError) -> Self {
+        match error {
+            UpgradeError::Redirect { status } => Self::Redirect { status },
+            UpgradeError::Accept => Self::Accept,
+            UpgradeError::NoProtocol => Self::Protocol(String::new()),
+            UpgradeError::Protocol { name } => Self::Protocol(name.as_str().into()),
+            UpgradeError::Refused { status, .. } | UpgradeError::Status { status } => {
+                Self::refused(status, b"")
+            }
+            _ => Self::NotUpgraded,
+        }
     }
 
     /// A refusal with what its body says (`http-upgrade.md` section 2.3).

@@ -1,6 +1,7 @@
 use strait::Limits;
-use strait::http::{Body, HeadWriter, Response};
+use strait::http::{Body, Response};
 use strait::k8s::Subprotocol;
+use strait::upgrade::{ClientUpgrade, UpgradeError};
 use strait::ws;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
@@ -8,7 +9,6 @@ use tokio::time::timeout;
 use super::connect::{ConnectError, Connection, random};
 use super::executor::Transport;
 use super::server::Server;
-use crate::handshake::{SPDY_PROTOCOLS, WEBSOCKET_PROTOCOLS};
 use crate::head::{Head, read_head};
 
 /// Most bytes of a refusal's body that are read.
@@ -28,7 +28,7 @@ pub(super) async fn upgrade(
     server: &Server,
     target: &str,
     transport: Transport,
-    offered: &[Subprotocol],
+    offered: &'static [Subprotocol],
     limits: &Limits,
 ) -> Result<Upgraded, ConnectError> {
     timeout(limits.handshake, ask(server, target, transport, offered, limits))
@@ -40,15 +40,17 @@ async fn ask(
     server: &Server,
     target: &str,
     transport: Transport,
-    offered: &[Subprotocol],
+    offered: &'static [Subprotocol],
     limits: &Limits,
 ) -> Result<Upgraded, ConnectError> {
     let key = ws::client_key(random()?);
-    let method = if transport == Transport::Spdy { "POST" } else { "GET" };
-    let request = server.request(method, target, |head| match transport {
-        Transport::Spdy => spdy(head, offered),
-        Transport::WebSocket | Transport::Fallback => websocket(head, &key, offered),
-    });
+    let upgrade = match transport {
+        Transport::Spdy => ClientUpgrade::Spdy,
+        Transport::WebSocket | Transport::Fallback => ClientUpgrade::WebSocket { key: &key },
+    };
+    let method = upgrade.method();
+    let names = offered.iter().map(|protocol| protocol.name());
+    let request = server.request(method, target, |head| upgrade.headers(head, names));
     let request = request.await?;
     let mut io = server.connect().await?;
     tracing::debug!(target: "strait::request", "{method} {}{target} ({transport})", server.url());
@@ -60,59 +62,21 @@ async fn ask(
     let response = parse(&head)?;
     tracing::debug!(target: "strait::request", "{} {} {method} {}{target}", response.status, response.reason, server.url());
     tracing::trace!(target: "strait::request", "{}", Shown(head.head()));
-    if (300..400).contains(&response.status) {
-        // Never followed: it would carry the credentials to wherever the server points (CVE-2020-8559).
-        return Err(ConnectError::Redirect { status: response.status });
-    }
-    if response.status != 101 {
-        let (status, length) = (response.status, response.body(method));
-        let body = read_body(&mut io, &head, length, limits).await;
-        return Err(ConnectError::refused(status, &body));
-    }
-    let protocol = check(&response, transport, &key)?;
-    if !offered.contains(&protocol) && !(transport == Transport::Spdy && protocol == Subprotocol::V1) {
-        return Err(ConnectError::Protocol(protocol.name().into()));
-    }
+    let protocol = match upgrade.expects(offered).check(&response) {
+        Ok(protocol) => protocol,
+        Err(UpgradeError::Refused { status, .. } | UpgradeError::Status { status }) => {
+            let length = response.body(method);
+            let body = read_body(&mut io, &head, length, limits).await;
+            return Err(ConnectError::refused(status, &body));
+        }
+        Err(error) => return Err(ConnectError::of_upgrade(error)),
+    };
     let behind = head.behind().to_vec();
     Ok(Upgraded { io, behind, protocol, transport })
 }
 
 pub(super) fn parse(head: &Head) -> Result<Response<'_>, ConnectError> {
     Response::parse(head.head()).map_err(|error| ConnectError::malformed(&error))
-}
-
-/// One line for each protocol, as Go clients send it (`http-upgrade.md` section 2.1).
-fn spdy<'a>(head: HeadWriter<'a>, offered: &[Subprotocol]) -> HeadWriter<'a> {
-    let head = head.header("Connection", "Upgrade").header("Upgrade", "SPDY/3.1");
-    let head = offered.iter().fold(head, |head, protocol| head.header(SPDY_PROTOCOLS, protocol.name()));
-    head.content_length(0)
-}
-
-fn websocket<'a>(head: HeadWriter<'a>, key: &[u8], offered: &[Subprotocol]) -> HeadWriter<'a> {
-    head.header("Connection", "Upgrade")
-        .header("Upgrade", "websocket")
-        .header("Sec-WebSocket-Key", key)
-        .header("Sec-WebSocket-Version", "13")
-        .list(WEBSOCKET_PROTOCOLS, offered.iter().map(|protocol| protocol.name()))
-}
-
-/// Checks that a 101 is the one that was asked for, and says the protocol that it chose (`http-upgrade.md` sections 2.3 and 3.4).
-fn check(response: &Response<'_>, transport: Transport, key: &[u8]) -> Result<Subprotocol, ConnectError> {
-    let is_spdy = transport == Transport::Spdy;
-    let name = if is_spdy { "SPDY/3.1" } else { "websocket" };
-    if !response.headers.has_token("Connection", "upgrade") || !response.headers.has_token("Upgrade", name) {
-        return Err(ConnectError::NotUpgraded);
-    }
-    if !is_spdy && response.headers.get("Sec-WebSocket-Accept") != Some(&ws::accept_key(key)) {
-        return Err(ConnectError::Accept);
-    }
-    let header = if is_spdy { SPDY_PROTOCOLS } else { WEBSOCKET_PROTOCOLS };
-    match response.headers.get(header).filter(|chosen| !chosen.is_empty()) {
-        None if is_spdy => Ok(Subprotocol::V1),
-        None => Err(ConnectError::Protocol(String::new())),
-        Some(chosen) => Subprotocol::from_name(chosen)
-            .ok_or_else(|| ConnectError::Protocol(String::from_utf8_lossy(chosen).into_owned())),
-    }
 }
 
 /// What a refusal says, as far as it comes within the deadline and the limit.

@@ -5,7 +5,7 @@ use std::vec::Vec;
 
 use core::ops::Range;
 
-use super::{Bridge as _, LIMITS, Session, client_frame, id};
+use super::{Bridge as _, Exec, LIMITS, Session, client_frame, id};
 use crate::k8s::{Channel, StreamSet, Subprotocol, TerminalSize};
 use crate::leg::{Close, Event, Framing, Leg, LegError, SpdyLeg, WebSocketLeg};
 use crate::spdy::{GoawayStatus, HeaderWriter, Inflate, LentBlocks, frame};
@@ -271,7 +271,28 @@ pub(in crate::bridge) enum Got {
     GoAway(u32),
 }
 
-fn read_websocket(mut bytes: &[u8], is_masked: bool, is_base64: bool) -> Vec<Got> {
+fn read_websocket(bytes: &[u8], is_masked: bool, is_base64: bool) -> Vec<Got> {
+    let message = if is_base64 { 0x81 } else { 0x82 };
+    let frames = websocket_frames(bytes, is_masked).into_iter();
+    frames
+        .map(|(first, payload)| match first {
+            0x89 | 0x8a => Got::Heartbeat,
+            0x88 => Got::Close(payload.first_chunk().map(|&code| u16::from_be_bytes(code))),
+            first if first == message && is_base64 => {
+                Got::Data(Channel::new(payload[0] - b'0'), unbase64(&payload[1..]))
+            }
+            first if first == message && payload[0] == 255 => {
+                assert_eq!(payload.len(), 2);
+                Got::End(Channel::new(payload[1]))
+            }
+            first if first == message => Got::Data(Channel::new(payload[0]), payload[1..].to_vec()),
+            first => panic!("frame with first byte {first:#x}"),
+        })
+        .collect()
+}
+
+/// The first byte and the unmasked payload of each frame.
+pub(in crate::bridge) fn websocket_frames(mut bytes: &[u8], is_masked: bool) -> Vec<(u8, Vec<u8>)> {
     let mut frames = Vec::new();
     while !bytes.is_empty() {
         assert_eq!(bytes[1] & 0x80 != 0, is_masked);
@@ -285,20 +306,7 @@ fn read_websocket(mut bytes: &[u8], is_masked: bool, is_base64: bool) -> Vec<Got
         if is_masked {
             mask(bytes[header..start].try_into().unwrap(), 0, &mut payload);
         }
-        let message = if is_base64 { 0x81 } else { 0x82 };
-        frames.push(match bytes[0] {
-            0x89 | 0x8a => Got::Heartbeat,
-            0x88 => Got::Close(payload.first_chunk().map(|&code| u16::from_be_bytes(code))),
-            first if first == message && is_base64 => {
-                Got::Data(Channel::new(payload[0] - b'0'), unbase64(&payload[1..]))
-            }
-            first if first == message && payload[0] == 255 => {
-                assert_eq!(payload.len(), 2);
-                Got::End(Channel::new(payload[1]))
-            }
-            first if first == message => Got::Data(Channel::new(payload[0]), payload[1..].to_vec()),
-            first => panic!("frame with first byte {first:#x}"),
-        });
+        frames.push((bytes[0], payload));
         bytes = &bytes[start + len..];
     }
     frames
@@ -343,7 +351,7 @@ pub(in crate::bridge) fn base64(bytes: &[u8]) -> Vec<u8> {
     text
 }
 
-fn unbase64(text: &[u8]) -> Vec<u8> {
+pub(in crate::bridge) fn unbase64(text: &[u8]) -> Vec<u8> {
     assert_eq!(text.len() % 4, 0);
     let mut bytes = Vec::new();
     for quantum in text.chunks(4) {
@@ -359,7 +367,7 @@ fn unbase64(text: &[u8]) -> Vec<u8> {
 
 /// A session of any two legs, and both peers.
 pub(in crate::bridge) struct Pair {
-    pub(in crate::bridge) session: Session<AnyLeg, AnyLeg>,
+    pub(in crate::bridge) session: Session<Exec<AnyLeg, AnyLeg>>,
     pub(in crate::bridge) client: Peer,
     pub(in crate::bridge) upstream: Peer,
 }
@@ -426,7 +434,7 @@ fn payload(frames: Vec<Got>, wanted: Channel) -> Vec<u8> {
 
 pub(in crate::bridge) type AnyLeg = Box<dyn Leg>;
 
-impl Framing for AnyLeg {
+impl<L: Framing + ?Sized> Framing for Box<L> {
     fn receive(&mut self, input: &mut [u8]) -> Result<Step<Event>, LegError> {
         (**self).receive(input)
     }

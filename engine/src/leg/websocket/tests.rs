@@ -2,7 +2,7 @@ use std::vec;
 use std::vec::Vec;
 
 use super::*;
-use crate::ws::{Event as WsEvent, Receiver, mask};
+use crate::ws::{CloseCode, Event as WsEvent, Opcode, Receiver, mask};
 use proptest::prelude::*;
 
 mod base64;

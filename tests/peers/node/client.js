@@ -1,0 +1,79 @@
+// @kubernetes/client-node with a command line like kubectl's: --server=URL VERB [-i] [-t] POD [:PORT] [-- COMMAND].
+import { createServer } from 'node:net';
+import { PassThrough } from 'node:stream';
+import { Attach, Cp, Exec, KubeConfig, PortForward } from '@kubernetes/client-node';
+
+const words = process.argv.slice(2);
+const command = words.includes('--') ? words.splice(words.indexOf('--')).slice(1) : [];
+const server = words.find((word) => word.startsWith('--server=')).slice('--server='.length);
+const flags = words.filter((word) => /^-[a-z]/.test(word)).join('');
+const [verb, ...rest] = words.filter((word) => !word.startsWith('-'));
+const stdin = flags.includes('i') ? process.stdin : null;
+const tty = flags.includes('t');
+
+const config = new KubeConfig();
+// Without TLS there is nothing to verify, and the library asks for one of both.
+config.loadFromClusterAndUser({ name: 'c', server, skipTLSVerify: true }, { name: 'u' });
+
+function end(status) {
+    const code = status.details?.causes?.find((cause) => cause.reason === 'ExitCode')?.message;
+    if (code !== undefined) {
+        console.error('command terminated with exit code', code);
+    } else if (status.status !== 'Success') {
+        console.error('error:', status.message);
+    }
+    // What waits for a slow reader comes first.
+    process.exitCode = status.status === 'Success' ? 0 : Number(code ?? 1);
+    process.stdin.destroy();
+}
+
+function fail(error) {
+    console.error('error:', error.message ?? error);
+    process.exit(1);
+}
+
+async function forward(pod, port) {
+    const forwarder = new PortForward(config);
+    const listener = createServer({ allowHalfOpen: true }, async (local) => {
+        const errors = new PassThrough();
+        errors.on('data', (text) => text.length && console.error('error:', text.toString()));
+        const socket = await forwarder.portForward('default', pod, [port], local, errors, local).catch(fail);
+        socket.on('close', () => local.end());
+    });
+    listener.listen(0, '127.0.0.1', () => {
+        console.log(`Forwarding from 127.0.0.1:${listener.address().port} -> ${port}`);
+    });
+}
+
+// The library's cp does not say when it is ready: its own command is run with a callback of ours.
+function copy(from, to) {
+    const exec = new Exec(config);
+    const cp = new Cp(config, {
+        exec: (...all) => exec.exec(...all.slice(0, 8), (status) => status.status === 'Success' || end(status)),
+    });
+    const [up, path] = [to.includes(':'), (name) => name.slice(name.indexOf(':') + 1)];
+    return up
+        ? cp.cpToPod('default', 'demo', 'main', from, path(to))
+        : cp.cpFromPod('default', 'demo', 'main', '.', to, path(from));
+}
+
+if (tty) {
+    process.stdin.setRawMode(true);
+}
+switch (verb) {
+    case 'exec':
+        await new Exec(config)
+            .exec('default', rest[0], 'main', command, process.stdout, tty ? null : process.stderr, stdin, tty, end)
+            .catch(fail);
+        break;
+    case 'attach':
+        await new Attach(config)
+            .attach('default', rest[0], 'main', process.stdout, tty ? null : process.stderr, stdin, tty)
+            .catch(fail);
+        break;
+    case 'cp':
+        await copy(rest[0], rest[1]);
+        break;
+    default:
+        await forward(rest[0], Number(rest[1].slice(1)));
+}
