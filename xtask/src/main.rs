@@ -7,6 +7,9 @@ mod image;
 mod msrv;
 mod proofs;
 mod run;
+mod size;
+
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -31,6 +34,15 @@ enum Chore {
     /// The gateway on an emulated Cortex-M board.
     #[command(subcommand)]
     Firmware(firmware::Firmware),
+    /// What the engine takes of flash, memory and stack, compared with the committed file.
+    Size {
+        /// Writes the committed file.
+        #[arg(long)]
+        write: bool,
+        /// Prints sections and code by crate of this ELF image instead.
+        #[arg(long)]
+        image: Option<PathBuf>,
+    },
     /// Checks that the project builds with the Rust version that it states, and that no dependency wants more.
     Msrv,
     /// Runs fuzz targets (all, or those named) for some time each.
@@ -60,6 +72,8 @@ fn main() -> Result<()> {
         Chore::Lint => lint(),
         Chore::Proofs => proofs::check(),
         Chore::Firmware(what) => firmware::chore(what),
+        Chore::Size { image: Some(image), .. } => size::image(&image),
+        Chore::Size { write, image: None } => size::check(write),
         Chore::Msrv => msrv::check(),
         Chore::Fuzz { targets, seconds } => fuzz::run(&targets, seconds),
         Chore::Peers { names, full } => peers(&names, full),
@@ -73,6 +87,7 @@ fn ci() -> Result<()> {
     msrv::check()?;
     proofs::check()?;
     firmware::test()?;
+    size::check(false)?;
     peers(&[], false)?;
     bench_smoke()?;
     fuzz::run(&[], 20)?;
