@@ -12,7 +12,10 @@ type Session = (Translator, [Lane<[u8; 2048], 16>; 2]);
 pub const SIZES: &[(&str, usize)] = &[
     ("exec session with lanes of 2 KiB", size_of::<Session>()),
     ("ExecBridge, WebSocket to SPDY", size_of::<Translator>()),
-    ("ExecBridge, SPDY to WebSocket", size_of::<ExecBridge<SpdyLeg<SkipBlocks>, WebSocketLeg<MaskKeys>, 512>>()),
+    (
+        "ExecBridge, SPDY to WebSocket",
+        size_of::<ExecBridge<SpdyLeg<SkipBlocks>, WebSocketLeg<MaskKeys>, 512>>(),
+    ),
     ("Lane of 2 KiB", size_of::<Lane<[u8; 2048], 16>>()),
     ("WebSocketLeg, server", size_of::<WebSocketLeg>()),
     ("WebSocketLeg, client", size_of::<WebSocketLeg<MaskKeys>>()),

@@ -11,7 +11,10 @@ mod size;
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 
 use crate::run::cargo;
@@ -61,6 +64,10 @@ enum Chore {
         #[arg(long)]
         full: bool,
     },
+    /// Writes completion scripts for all shells to target/completions.
+    Completions,
+    /// Writes the manual pages to target/man.
+    Man,
     /// Runs each benchmark once, to see that it works and that what it carries is right.
     BenchSmoke,
 }
@@ -77,6 +84,8 @@ fn main() -> Result<()> {
         Chore::Msrv => msrv::check(),
         Chore::Fuzz { targets, seconds } => fuzz::run(&targets, seconds),
         Chore::Peers { names, full } => peers(&names, full),
+        Chore::Completions => completions(),
+        Chore::Man => manual(),
         Chore::BenchSmoke => bench_smoke(),
     }
 }
@@ -109,6 +118,23 @@ fn lint() -> Result<()> {
         .args(["doc", "--workspace", "--no-deps", "--document-private-items"])
         .env("RUSTDOCFLAGS", "--deny warnings")
         .run()
+}
+
+/// The program knows its own arguments: it writes what documents them.
+fn completions() -> Result<()> {
+    let directory = Path::new("target/completions");
+    fs::create_dir_all(directory)?;
+    for (shell, file) in [("bash", "strait"), ("zsh", "_strait"), ("fish", "strait.fish")] {
+        let script = run::command("cargo").args(["run", "--quiet", "--", "completion", shell]).output();
+        let script = script.with_context(|| format!("no completions for {shell}"))?;
+        fs::write(directory.join(file), script)?;
+    }
+    Ok(())
+}
+
+fn manual() -> Result<()> {
+    fs::create_dir_all("target/man")?;
+    cargo(["run", "--quiet", "--", "man", "target/man"])
 }
 
 fn bench_smoke() -> Result<()> {

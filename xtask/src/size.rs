@@ -100,7 +100,9 @@ fn compare(committed: &[(String, u64)], rows: &[(String, u64)]) -> Result<()> {
         let _ = writeln!(changes, "{name}: gone");
     }
     if !changes.is_empty() {
-        bail!("sizes have changed; if that is meant, commit what `cargo xtask size --write` writes:\n{changes}");
+        bail!(
+            "sizes have changed; if that is meant, commit what `cargo xtask size --write` writes:\n{changes}"
+        );
     }
     Ok(())
 }

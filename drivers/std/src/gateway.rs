@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use strait::Limits;
 use strait::bridge::{Bridge, ExecBridge, TunnelBridge};
-use strait::gateway::{Attempt, DialError, FeatureGates, Found, Hop, Plan, Planner, Then, UpstreamKind, UpstreamProtocol};
+use strait::gateway::{
+    Attempt, DialError, FeatureGates, Found, Hop, Plan, Planner, Then, UpstreamKind, UpstreamProtocol,
+};
 use strait::http::{Body, Request, Response, WriteError, write_text};
 use strait::k8s::Subprotocol;
 use strait::leg::{RawLeg, SpdyLeg, TunnelLeg, WebSocketLeg};
