@@ -201,7 +201,7 @@ impl PairClient {
     }
 
     fn read(&mut self) {
-        let mut buffer = [0; 64 * 1024];
+        let mut buffer = vec![0; 64 * 1024];
         let count = match &mut self.wire {
             Wire::Spdy(socket) => socket.read(&mut buffer),
             Wire::Tunnel(websocket) => match websocket.read() {
@@ -238,7 +238,7 @@ impl PairClient {
             }
             match step.event {
                 Some(Event::SynReply { stream, .. }) => {
-                    self.streams.entry(stream.get()).or_default().replied = true
+                    self.streams.entry(stream.get()).or_default().replied = true;
                 }
                 Some(Event::Data { stream, range, fin, .. }) => {
                     let came = self.streams.entry(stream.get()).or_default();
