@@ -127,6 +127,8 @@ mod limits;
 mod outbox;
 mod shift;
 mod step;
+#[cfg(test)]
+mod text;
 mod time;
 
 pub use limits::Limits;

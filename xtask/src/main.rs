@@ -25,8 +25,8 @@ enum Chore {
     Ci,
     /// Formatting, clippy and rustdoc, with warnings denied.
     Lint,
-    /// What a linker can prove about the engine on a Cortex-M3: no allocator, and no path to a panic behind the
-    /// handshake.
+    /// What can be shown about the engine on a Cortex-M3: it needs no allocator, it has no path to a panic behind the
+    /// handshake, and its tests pass there.
     Proofs,
     /// The gateway on an emulated Cortex-M board.
     #[command(subcommand)]

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::bare_metal::{TARGET, artefacts, cargo};
 use crate::image::Image;
-use crate::run::Run;
+use crate::run::{Run, command};
 
 const TARGET_DIR: &str = "target/proofs";
 
@@ -14,11 +14,37 @@ const NO_PANIC: &str = "engine/proofs/no_panic/Cargo.toml";
 /// What its panic handler calls.
 const PANIC: &str = "strait_has_a_path_to_a_panic";
 
-/// What a linker can prove.
-///
+/// The engine with its own tests, and what stands in for `std` and `test` there.
+const ON_TARGET: &str = "engine/proofs/on_target/Cargo.toml";
+
+/// Runs an image on a Cortex-M3 whose debugger is this terminal; the image tells the exit status.
+const EMULATOR: &str = "qemu-system-arm";
+const BOARD: &[&str] = &["-M", "mps2-an385", "-display", "none", "-monitor", "none", "-serial", "null"];
+const DEBUGGER: &[&str] = &["-semihosting-config", "enable=on,target=native", "-kernel"];
+
+/// What a linker can prove, and what an emulator can show.
+pub(crate) fn check() -> Result<()> {
+    no_panic()?;
+    on_target()
+}
+
+/// Runs the engine's tests, all of them, on a machine of 32 bits without an operating system.
+fn on_target() -> Result<()> {
+    ensure!(
+        command(EMULATOR).args(["--version"]).output().is_some(),
+        "NOT RUN: {EMULATOR} is missing. On Debian it is the package of that name"
+    );
+    let runner: Vec<_> = [&[EMULATOR], BOARD, DEBUGGER].concat();
+    let runner = format!("target.{TARGET}.runner={runner:?}");
+    let script = format!("target.{TARGET}.rustflags=['-Clink-arg=-Tlink.x']");
+    let arguments =
+        ["test", "--lib", "--tests", "--manifest-path", ON_TARGET, "--config", &runner, "--config", &script];
+    cargo(&arguments, "core,alloc", Path::new("target/on-target"))?.run()
+}
+
 /// The image is built with nothing but `core`, so that it links at all proves that the engine needs no allocator. Then it
 /// is linked without what its panic handler calls, which fails if a path leads there.
-pub(crate) fn check() -> Result<()> {
+fn no_panic() -> Result<()> {
     ensure!(!links(&["--features", "broken"])?, "the proof does not notice a panic that is there");
     if links(&[])? {
         println!(

@@ -4,6 +4,7 @@
 //! The servers are closed by default: [`ServerOptions`] says what opens them, and [`Shutdown`] how they stop.
 
 mod answer;
+mod hangup;
 mod head;
 mod listener;
 mod message_output;

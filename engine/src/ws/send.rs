@@ -126,6 +126,7 @@ impl<const N: usize> Sender<N> {
 mod tests {
     use super::*;
     use crate::Limits;
+    use crate::text::any_text;
     use crate::ws::{Event, Receiver};
     use proptest::prelude::*;
     use std::vec::Vec;
@@ -210,7 +211,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_peer_reads_every_control_frame(
-            payload in prop::collection::vec(any::<u8>(), 0..=125), reason: std::string::String, key: [u8; 4], client: bool,
+            payload in prop::collection::vec(any::<u8>(), 0..=125), reason in any_text(), key: [u8; 4], client: bool,
         ) {
             let (role, peer) = if client { (Role::Client, Role::Server) } else { (Role::Server, Role::Client) };
             let mut sender = Sender::<262>::new(role);

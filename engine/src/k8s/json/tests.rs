@@ -1,4 +1,5 @@
 use super::*;
+use crate::text::any_text;
 use proptest::prelude::*;
 use serde_json::Value;
 use std::string::{String, ToString};
@@ -37,12 +38,12 @@ fn json() -> impl Strategy<Value = Value> {
         any::<bool>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
         (-1e9..1e9).prop_map(Value::from),
-        any::<String>().prop_map(Value::from),
+        any_text().prop_map(Value::from),
     ];
     leaf.prop_recursive(4, 32, 4, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::vec((any::<String>(), inner), 0..4)
+            prop::collection::vec((any_text(), inner), 0..4)
                 .prop_map(|members| Value::Object(members.into_iter().collect())),
         ]
     })
@@ -185,7 +186,7 @@ proptest! {
     }
 
     #[test]
-    fn serde_agrees_on_what_a_string_means(meant: String) {
+    fn serde_agrees_on_what_a_string_means(meant in any_text()) {
         let text = Value::from(meant.clone()).to_string();
         let string = first_string(&text).unwrap();
         prop_assert_eq!(string, meant.as_str());

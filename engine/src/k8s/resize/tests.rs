@@ -1,6 +1,7 @@
 use super::*;
+use crate::text::any_text;
 use proptest::prelude::*;
-use std::string::{String, ToString};
+use std::string::ToString;
 use std::vec::Vec;
 
 const fn size(columns: u16, rows: u16) -> TerminalSize {
@@ -156,7 +157,7 @@ proptest! {
     }
 
     #[test]
-    fn a_size_that_is_found_is_what_serde_reads(columns in 0..70_000_u32, rows in 0..70_000_u32, extra: String) {
+    fn a_size_that_is_found_is_what_serde_reads(columns in 0..70_000_u32, rows in 0..70_000_u32, extra in any_text()) {
         let text = serde_json::json!({ "Width": columns, "Height": rows, (extra.clone()): [extra, { "Width": 1 }] });
         let member = |name| text[name].as_u64().and_then(|number| u16::try_from(number).ok()).unwrap_or(0);
         let expected = size(member("Width"), member("Height"));

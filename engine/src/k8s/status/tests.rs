@@ -1,4 +1,5 @@
 use super::*;
+use crate::text::{any_text, text_of};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::string::{String, ToString};
@@ -259,7 +260,7 @@ fn status() -> impl Strategy<Value = Value> {
     (
         prop::option::of(word()),
         prop::option::of(word()),
-        prop::option::of(any::<String>()),
+        prop::option::of(any_text()),
         prop::option::of(details),
         prop::option::of(code),
     )
@@ -303,7 +304,7 @@ fn by_the_rules(status: &Value) -> Result<(&'static str, u32, String, String), S
 
 proptest! {
     #[test]
-    fn any_failure_reads_as_it_was_written(code: u16, reason in "\\PC{0,10}", message: String) {
+    fn any_failure_reads_as_it_was_written(code: u16, reason in text_of("aZé\u{20ac}😀 \"\\", 0..10), message in any_text()) {
         let text = written(|out| failure(code, &reason, &message, out));
         prop_assert_eq!(&serde_json::from_str::<Value>(&text).unwrap()["message"], &Value::from(message.as_str()));
         prop_assume!(reason != "NonZeroExitCode");
@@ -321,7 +322,7 @@ proptest! {
     }
 
     #[test]
-    fn any_internal_error_keeps_its_message(message: String, room in MIN_OUT..2 * MIN_OUT) {
+    fn any_internal_error_keeps_its_message(message in any_text(), room in MIN_OUT..2 * MIN_OUT) {
         let text = written(|out| internal_error(&message, out));
         prop_assert_eq!(outcome(&text).unwrap().3, std::format!("{INTERNAL_ERROR}{message}"));
         let mut out = std::vec![0; room];

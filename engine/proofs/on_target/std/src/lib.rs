@@ -1,7 +1,7 @@
 //! As much of `std` as the engine's tests use, on a Cortex-M3 in QEMU: the allocating collections, a heap, and a panic
 //! that ends the machine with a failure.
 #![no_std]
-#![feature(lang_items, prelude_import)]
+#![feature(lang_items)]
 #![allow(internal_features, reason = "this crate stands in for std")]
 
 extern crate alloc as alloc_crate;
@@ -20,6 +20,8 @@ pub mod prelude {
         pub use alloc_crate::boxed::Box;
         pub use alloc_crate::string::{String, ToString};
         pub use alloc_crate::vec::Vec;
+        // The macros of the same names.
+        pub use alloc_crate::{format, vec};
         pub use core::prelude::rust_2024::*;
     }
 }
@@ -56,9 +58,9 @@ use embedded_alloc::LlffHeap;
 #[global_allocator]
 static HEAP: LlffHeap = LlffHeap::empty();
 
-const HEAP_BYTES: usize = 3 * 1024 * 1024;
-
-static mut MEMORY: [u8; HEAP_BYTES] = [0; HEAP_BYTES];
+/// The board's PSRAM, which nothing else uses.
+const HEAP_START: usize = 0x2100_0000;
+const HEAP_BYTES: usize = 16 * 1024 * 1024;
 
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
@@ -69,8 +71,8 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
 /// What the compiler calls for a `fn main`.
 #[lang = "start"]
 fn start<T>(main: fn() -> T, _: isize, _: *const *const u8, _: u8) -> isize {
-    // SAFETY: the machine has one thread, which comes here once, and nothing else knows the memory.
-    unsafe { HEAP.init(&raw mut MEMORY as usize, HEAP_BYTES) }
+    // SAFETY: the machine has one thread, which comes here once, and the linker places nothing there.
+    unsafe { HEAP.init(HEAP_START, HEAP_BYTES) }
     main();
     process::exit(0)
 }
