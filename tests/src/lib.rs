@@ -5,6 +5,7 @@
 //! | environment variable | effect |
 //! |---|---|
 //! | `STRAIT_BINARY` | test this binary instead of building one |
+//! | `STRAIT_GATEWAY` | another program as the gateway, which takes the same arguments: the example of `strait-std` |
 //! | `STRAIT_REQUIRE_PEERS=1` | a missing peer program fails the tests that need it, which otherwise skip |
 //! | `STRAIT_SEED` | seed of the random data; a failing test prints the one it used |
 //! | `STRAIT_FIRMWARE` | the firmware's image, for the tests of it: `cargo xtask firmware test` |
@@ -33,7 +34,7 @@ mod terminal;
 mod time;
 mod websocket_wire;
 
-pub use binary::{peers, strait};
+pub use binary::{gateway, peers, strait};
 pub use board::{Board, BoardCounters};
 pub use checksum::{Checksum, checksum_of};
 pub use counters::{Counters, Held, is_alive};

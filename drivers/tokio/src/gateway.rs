@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use strait::Limits;
 use strait::gateway::{Found, Plan, Planner};
-use strait::http::Request;
+use strait::http::{Request, origin};
 use strait::k8s::{Server, Verb};
 use strait::leg::{SpdyLeg, WebSocketLeg};
 use strait::upgrade::Upgrade;
@@ -29,7 +29,6 @@ use crate::shutdown::Shutdown;
 use crate::stream::Stream;
 use crate::tls::TlsError;
 use crate::upstream::{self, DialError, Upgraded, Upstream};
-use strait::http::origin;
 
 use self::join::{Ended, Exec, Met, PASSED_ON, send, to_101};
 
