@@ -1,3 +1,5 @@
+use strait_tests::strait;
+
 use crate::install::GoPeers;
 use crate::scenario::{
     ATTACH, DATE, Difference, FORWARD, MISSING, REFUSED, STDIN, STREAMS, Scenario, TAIL, TERMINAL,
@@ -21,6 +23,11 @@ fn tables(_full: bool) -> Result<Vec<Table>, String> {
         (format!("Go {} WebSocket", new.version), transport("websocket")),
         (format!("Go {} SPDY", new.version), transport("spdy")),
     ];
+    let strait = Client::new(strait());
+    let clients = clients.into_iter().chain([
+        ("Strait WebSocket".into(), strait.clone()),
+        ("Strait SPDY".into(), strait.with_variable("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "false")),
+    ]);
     let mut ways = Vec::new();
     for (name, client) in clients {
         ways.extend(all_ways(&name, &client, &new));
@@ -66,4 +73,15 @@ fn all_ways(name: &str, client: &Client, peers: &GoPeers) -> Vec<Way> {
     ways
 }
 
-const DIFFERENCES: &[Difference] = &[];
+const DIFFERENCES: &[Difference] = &[no_forward(FORWARD.name), no_forward(REFUSED.name)];
+
+const fn no_forward(scenario: &'static str) -> Difference {
+    Difference {
+        note: "a",
+        scenario,
+        ways: |way| way.name.starts_with("Strait"),
+        expects: |_| true,
+        absent: true,
+        why: "Strait has no command for it yet.",
+    }
+}
