@@ -27,7 +27,8 @@ const PROTOCOLS: [&str; 5] = [
 const PATIENCE: Duration = Duration::from_mins(3);
 
 fn tables(_full: bool) -> Result<Vec<Table>, String> {
-    let version = step(Command::new("chromium").arg("--version")).map_err(|why| format!("no Chromium: {why}"))?;
+    let version =
+        step(Command::new("chromium").arg("--version")).map_err(|why| format!("no Chromium: {why}"))?;
     let version = version.split(" built").next().unwrap_or_default().trim().to_owned();
     let fill = |host: &'static str, expects: fn(&str, &Value, &Path) -> bool| {
         move |cells: &Cells<'_>| {
@@ -37,16 +38,25 @@ fn tables(_full: bool) -> Result<Vec<Table>, String> {
             for protocol in PROTOCOLS {
                 cells.check(protocol, || {
                     let seen = &seen[protocol];
-                    if expects(protocol, seen, &witness) { Cell::Same } else { Cell::Failed(seen.to_string()) }
+                    if expects(protocol, seen, &witness) {
+                        Cell::Same
+                    } else {
+                        Cell::Failed(seen.to_string())
+                    }
                 });
             }
         }
     };
     Ok(vec![Table {
-        about: "Chromium, headless: pages that open a session with `new WebSocket`, through Strait, translated.".into(),
+        about:
+            "Chromium, headless: pages that open a session with `new WebSocket`, through Strait, translated."
+                .into(),
         columns: PROTOCOLS.map(String::from).into(),
         rows: vec![
-            Row { name: format!("{version}, a page that is allowed"), fill: Box::new(fill("127.0.0.1", has_session)) },
+            Row {
+                name: format!("{version}, a page that is allowed"),
+                fill: Box::new(fill("127.0.0.1", has_session)),
+            },
             Row {
                 name: format!("{version}, a page of another origin is refused"),
                 fill: Box::new(fill("localhost", is_refused)),
@@ -60,7 +70,8 @@ fn tables(_full: bool) -> Result<Vec<Table>, String> {
 fn has_session(protocol: &str, seen: &Value, witness: &Path) -> bool {
     let status = seen["channels"]["3"].as_str().unwrap_or_default();
     let is_status = if protocol.starts_with('v') {
-        serde_json::from_str(status).is_ok_and(|status: Value| status["details"]["causes"][0]["message"] == "3")
+        serde_json::from_str(status)
+            .is_ok_and(|status: Value| status["details"]["causes"][0]["message"] == "3")
     } else {
         status.contains("exit code 3")
     };
@@ -75,7 +86,10 @@ fn has_session(protocol: &str, seen: &Value, witness: &Path) -> bool {
 
 /// Nothing was opened, and the command has not run.
 fn is_refused(_protocol: &str, seen: &Value, witness: &Path) -> bool {
-    seen["opened"] == false && seen["code"] == 1006 && seen["channels"] == serde_json::json!({}) && !witness.exists()
+    seen["opened"] == false
+        && seen["code"] == 1006
+        && seen["channels"] == serde_json::json!({})
+        && !witness.exists()
 }
 
 /// Looks at the page as one of `host`; the gateway allows those of 127.0.0.1. What the page told.
@@ -93,7 +107,13 @@ fn look(host: &str, witness: &Path) -> io::Result<Value> {
     drop(query);
     let profile = tempfile::tempdir()?;
     let mut command = Command::new("chromium");
-    command.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]);
+    command.args([
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--no-first-run",
+    ]);
     command.arg(format!("--user-data-dir={}", profile.path().display())).arg(address.as_str());
     let mut browser = Running::start(command.stdin(Stdio::null()), PATIENCE);
     let result = results.recv_timeout(PATIENCE).map_err(|_| io::Error::other(browser.stderr()));
@@ -123,7 +143,10 @@ fn answer(connection: &TcpStream, page: &str, told: &Sender<Value>) -> io::Resul
     while line.trim() != "" {
         line.clear();
         lines.read_line(&mut line)?;
-        let value = line.to_ascii_lowercase().strip_prefix("content-length:").and_then(|value| value.trim().parse().ok());
+        let value = line
+            .to_ascii_lowercase()
+            .strip_prefix("content-length:")
+            .and_then(|value| value.trim().parse().ok());
         length = value.unwrap_or(length);
     }
     let mut body = vec![0; length];

@@ -69,9 +69,14 @@ pub(crate) fn python() -> Result<PathBuf, String> {
 /// The same, with Python's `kubernetes`; its version.
 pub(crate) fn python_kubernetes() -> Result<(PathBuf, String), String> {
     let (python, pinned) = (python()?, source("python/requirements.txt"));
-    step(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--require-hashes", "-r"]).arg(&pinned))?;
+    step(
+        Command::new(&python)
+            .args(["-m", "pip", "install", "--quiet", "--require-hashes", "-r"])
+            .arg(&pinned),
+    )?;
     let requirements = fs::read_to_string(pinned).map_err(|error| error.to_string())?;
-    let version = requirements.lines().find_map(|line| line.strip_prefix("kubernetes==")).ok_or("no version")?;
+    let version =
+        requirements.lines().find_map(|line| line.strip_prefix("kubernetes==")).ok_or("no version")?;
     Ok((python, version.split(' ').next().unwrap_or_default().to_owned()))
 }
 
