@@ -73,7 +73,7 @@ fn has_session(protocol: &str, seen: &Value, witness: &Path) -> bool {
         serde_json::from_str(status)
             .is_ok_and(|status: Value| status["details"]["causes"][0]["message"] == "3")
     } else {
-        status.contains("exit code 3")
+        status.starts_with("command terminated with") && status.ends_with(" 3")
     };
     is_status
         && seen["protocol"] == protocol

@@ -72,15 +72,4 @@ fn all_ways(name: &str, client: &Client, peers: &GoPeers) -> Vec<Way> {
     ways
 }
 
-const DIFFERENCES: &[Difference] = &[no_forward(FORWARD.name), no_forward(REFUSED.name)];
-
-const fn no_forward(scenario: &'static str) -> Difference {
-    Difference {
-        note: "a",
-        scenario,
-        ways: |way| way.name.starts_with("Strait"),
-        expects: |_| true,
-        absent: true,
-        why: "Strait has no command for it yet.",
-    }
-}
+const DIFFERENCES: &[Difference] = &[];
