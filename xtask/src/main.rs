@@ -1,6 +1,7 @@
 //! Every chore of the project, as `cargo xtask NAME`. What CI does is `cargo xtask ci`.
 
 mod bare_metal;
+mod firmware;
 mod fuzz;
 mod image;
 mod msrv;
@@ -27,6 +28,9 @@ enum Chore {
     /// What can be shown about the engine on a Cortex-M3: it needs no allocator, it has no path to a panic behind the
     /// handshake, and its tests pass there.
     Proofs,
+    /// The gateway on an emulated Cortex-M board.
+    #[command(subcommand)]
+    Firmware(firmware::Firmware),
     /// Checks that the project builds with the Rust version that it states, and that no dependency wants more.
     Msrv,
     /// Runs fuzz targets (all, or those named) for some time each.
@@ -55,6 +59,7 @@ fn main() -> Result<()> {
         Chore::Ci => ci(),
         Chore::Lint => lint(),
         Chore::Proofs => proofs::check(),
+        Chore::Firmware(what) => firmware::chore(what),
         Chore::Msrv => msrv::check(),
         Chore::Fuzz { targets, seconds } => fuzz::run(&targets, seconds),
         Chore::Peers { names, full } => peers(&names, full),
@@ -67,6 +72,7 @@ fn ci() -> Result<()> {
     lint()?;
     msrv::check()?;
     proofs::check()?;
+    firmware::test()?;
     peers(&[], false)?;
     bench_smoke()?;
     fuzz::run(&[], 20)?;
