@@ -70,6 +70,8 @@ pub(crate) enum Limit {
 pub(crate) enum ProxyType {
     /// v5 channels to SPDY.
     Translated,
+    /// A port-forward: its tunnel, or its channels, end here.
+    Tunneled,
     /// Its bytes are passed on as they are.
     PassedOn,
 }
@@ -337,6 +339,7 @@ impl ProxyType {
     const fn name(self) -> &'static str {
         match self {
             Self::Translated => "translated_at_apiserver",
+            Self::Tunneled => "tunneled_at_apiserver",
             Self::PassedOn => "proxied_to_kubelet",
         }
     }
