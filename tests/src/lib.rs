@@ -12,9 +12,11 @@
 #![expect(clippy::missing_panics_doc, reason = "a test harness fails by panicking")]
 
 mod binary;
+mod channel_client;
 mod checksum;
 mod counters;
 mod exec_client;
+mod forward_client;
 mod forwarding;
 mod kubectl;
 mod old_kubectl;
@@ -32,9 +34,11 @@ mod time;
 mod websocket_wire;
 
 pub use binary::{peers, strait};
+pub use channel_client::ChannelClient;
 pub use checksum::{Checksum, checksum_of};
 pub use counters::{Counters, Held, is_alive};
 pub use exec_client::{EXEC_PATH, exec_prints, exec_request};
+pub use forward_client::{ForwardClient, Forwards};
 pub use forwarding::Forwarding;
 pub use kubectl::{Kubectl, Rig, missing};
 pub use old_kubectl::kubectl_1_20;

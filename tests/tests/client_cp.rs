@@ -7,7 +7,9 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::Signal;
-use strait_tests::{Checksum, Finished, Proxy, Random, Running, Server, Shores, eventually, long_tests_are_wanted, strait};
+use strait_tests::{
+    Checksum, Finished, Proxy, Random, Running, Server, Shores, eventually, long_tests_are_wanted, strait,
+};
 
 /// What a copy may take.
 const TRANSFER: Duration = Duration::from_mins(4);
@@ -45,7 +47,8 @@ fn sum(path: &Path) -> String {
 
 #[track_caller]
 fn are_equal(one: &Path, other: &Path) {
-    let diff = Command::new("diff").args(["-r", "--no-dereference"]).args([one, other]).output().expect("diff runs");
+    let diff =
+        Command::new("diff").args(["-r", "--no-dereference"]).args([one, other]).output().expect("diff runs");
     assert!(diff.status.success(), "{}", String::from_utf8_lossy(&diff.stdout));
 }
 
@@ -58,7 +61,8 @@ fn a_tree_comes_and_goes_as_it_is() {
     for number in 0..count {
         let directory = tree.join(format!("d{}/e{}", number % 7, number % 31));
         fs::create_dir_all(&directory).expect("a directory");
-        fs::write(directory.join(format!("file {number}")), number.to_string().repeat(number % 50)).expect("a file");
+        fs::write(directory.join(format!("file {number}")), number.to_string().repeat(number % 50))
+            .expect("a file");
     }
     let odd = tree.join("odd\nname\\ with spaces");
     fs::write(&odd, "odd").expect("a file");
@@ -70,7 +74,10 @@ fn a_tree_comes_and_goes_as_it_is() {
     }
     are_equal(&tree, &there);
     are_equal(&tree, &back);
-    let (before, after) = (fs::metadata(&odd).expect("a file"), fs::metadata(back.join(odd.file_name().expect("a name"))).expect("a file"));
+    let (before, after) = (
+        fs::metadata(&odd).expect("a file"),
+        fs::metadata(back.join(odd.file_name().expect("a name"))).expect("a file"),
+    );
     assert_eq!((before.mode(), before.mtime()), (after.mode(), after.mtime()));
     // Into a directory that is there it goes under its name.
     copies(shores.node.url(), &[&remote(&tree.join("d1")), text(&back)]);
@@ -88,14 +95,18 @@ fn a_file_keeps_its_content_permissions_and_time_and_goes_through_pipes() {
     copies(url, &[text(&from), &remote(&there)]);
     copies(url, &[&remote(&there), text(&back)]);
     assert_eq!((sum(&there), sum(&back)), (sum(&from), sum(&from)));
-    let attributes = |path: &Path| fs::metadata(path).map(|data| (data.mode(), data.mtime())).expect("a file");
+    let attributes =
+        |path: &Path| fs::metadata(path).map(|data| (data.mode(), data.mtime())).expect("a file");
     assert_eq!((attributes(&there), attributes(&back)), (attributes(&from), attributes(&from)));
 
     let script = format!(
         "{0} cp -q -s {url} {1} - | {0} cp -q -s {url} - {2}",
-        strait().display(), remote(&from), remote(&piped)
+        strait().display(),
+        remote(&from),
+        remote(&piped)
     );
-    let status = Command::new("sh").args(["-c", &script]).env("HOME", "/nonexistent").status().expect("sh runs");
+    let status =
+        Command::new("sh").args(["-c", &script]).env("HOME", "/nonexistent").status().expect("sh runs");
     assert!(status.success());
     assert_eq!(sum(&piped), sum(&from));
     let names = fs::read_dir(room.path()).expect("a directory").count();
@@ -119,7 +130,14 @@ async fn an_interrupted_copy_is_an_error_and_is_resumed() {
     let size = if long_tests_are_wanted("a file of 2 GiB, cut each way") { 2 << 30 } else { 120 << 20 };
     let mut command = Command::new("head");
     let file = fs::File::create(&from).expect("a file");
-    assert!(command.args(["-c", &size.to_string(), "/dev/urandom"]).stdout(file).status().expect("head runs").success());
+    assert!(
+        command
+            .args(["-c", &size.to_string(), "/dev/urandom"])
+            .stdout(file)
+            .status()
+            .expect("head runs")
+            .success()
+    );
     for (source, target, partial, word) in [
         (text(&from).to_owned(), remote(&there), room.path().join(".there.strait-partial"), "stdin=true"),
         (remote(&there), text(&back).to_owned(), room.path().join(".back.strait-partial"), "command=exec"),
@@ -134,10 +152,14 @@ async fn an_interrupted_copy_is_an_error_and_is_resumed() {
         proxy.cut("/exec?");
         let finished = tokio::task::spawn_blocking(move || running.finish()).await.expect("it ends");
         assert_eq!(finished.status.code(), Some(1), "{finished:?}");
-        assert!(finished.stderr.contains("--resume") && finished.stderr.contains("connection"), "{finished:?}");
+        assert!(
+            finished.stderr.contains("--resume") && finished.stderr.contains("connection"),
+            "{finished:?}"
+        );
         let done = fs::metadata(&partial).expect("what has come").len();
         assert!(done < size, "it was complete already");
-        let resumed = tokio::task::spawn_blocking(move || copies(&url, &["--resume", &source, &target])).await;
+        let resumed =
+            tokio::task::spawn_blocking(move || copies(&url, &["--resume", &source, &target])).await;
         let resumed = resumed.expect("it ends");
         assert!(!resumed.stderr.contains("starting again"), "{resumed:?}");
         assert!(!partial.exists());
@@ -154,7 +176,9 @@ fn what_is_not_the_beginning_of_the_file_is_not_resumed() {
     for beside in [".there.strait-partial", ".back.strait-partial"] {
         fs::write(room.path().join(beside), "something else").expect("a file");
     }
-    for (source, target) in [(text(&from).to_owned(), remote(&there)), (remote(&from), text(&back).to_owned())] {
+    for (source, target) in
+        [(text(&from).to_owned(), remote(&there)), (remote(&from), text(&back).to_owned())]
+    {
         let finished = copies(node.url(), &["--resume", &source, &target]);
         assert!(finished.stderr.contains("starting again"), "{finished:?}");
     }

@@ -6,7 +6,9 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use strait_tests::{Checksum, Finished, Random, Running, Server, Shores, Terminal, checksum_of, eventually, strait};
+use strait_tests::{
+    Checksum, Finished, Random, Running, Server, Shores, Terminal, checksum_of, eventually, strait,
+};
 
 /// What a transfer may take.
 const TRANSFER: Duration = Duration::from_mins(2);
@@ -17,7 +19,12 @@ const BIG: usize = 300_000_000;
 fn client(url: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(strait());
     // Neither the user's kubeconfig nor his proxies.
-    command.env_clear().env("HOME", "/nonexistent").args(&arguments[..1]).args(["--server", url]).args(&arguments[1..]);
+    command
+        .env_clear()
+        .env("HOME", "/nonexistent")
+        .args(&arguments[..1])
+        .args(["--server", url])
+        .args(&arguments[1..]);
     command
 }
 
@@ -38,16 +45,23 @@ fn output_errors_and_every_exit_code_arrive() {
     let (_shores, urls) = ways();
     for (way, url) in &urls {
         for code in [0, 1, 2, 7, 126, 127, 128, 137, 255] {
-            let finished = run(url, &["exec", "demo", "--", "sh", "-c", &format!("echo out; echo err >&2; exit {code}")]);
+            let finished = run(
+                url,
+                &["exec", "demo", "--", "sh", "-c", &format!("echo out; echo err >&2; exit {code}")],
+            );
             assert_eq!(finished.status.code(), Some(code), "{way}: {finished:?}");
             assert_eq!(finished.text(), "out\n", "{way}");
-            let said = if code == 0 { String::new() } else { format!("command terminated with exit code {code}\n") };
+            let said =
+                if code == 0 { String::new() } else { format!("command terminated with exit code {code}\n") };
             assert_eq!(finished.stderr, format!("err\n{said}"), "{way}");
         }
         let finished = run(url, &["exec", "-q", "pod/demo", "--", "sh", "-c", "exit 3"]);
         assert_eq!((finished.status.code(), &*finished.stderr), (Some(3), ""), "{way}");
         let finished = run(url, &["exec", "demo", "--", "/no/such/program"]);
-        assert!(finished.status.code() == Some(1) && finished.stderr.contains("/no/such/program"), "{way}: {finished:?}");
+        assert!(
+            finished.status.code() == Some(1) && finished.stderr.contains("/no/such/program"),
+            "{way}: {finished:?}"
+        );
     }
 }
 
@@ -73,7 +87,9 @@ fn what_cannot_be_found_is_said() {
 fn the_environment_chooses_the_protocol_and_requests_are_logged_without_secrets() {
     let (_shores, urls) = ways();
     let (_, url) = &urls[1];
-    for (value, expected) in [("false", "(SPDY)"), ("FALSE", "(SPDY)"), ("no", "(WebSocket)"), ("", "(WebSocket)")] {
+    for (value, expected) in
+        [("false", "(SPDY)"), ("FALSE", "(SPDY)"), ("no", "(WebSocket)"), ("", "(WebSocket)")]
+    {
         let mut command = client(url, &["exec", "-v=7", "--token", "topsecret", "demo", "--", "date"]);
         command.env("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", value).stdin(Stdio::null());
         let finished = Running::start(&mut command, SOON).finish();
@@ -87,7 +103,10 @@ fn the_environment_chooses_the_protocol_and_requests_are_logged_without_secrets(
 fn three_hundred_megabytes_go_each_way_and_the_end_of_input_arrives() {
     let (_shores, urls) = ways();
     for (way, url) in &urls {
-        let mut sender = Running::start(client(url, &["exec", "-i", "demo", "--", "sha256sum"]).stdin(Stdio::piped()), TRANSFER);
+        let mut sender = Running::start(
+            client(url, &["exec", "-i", "demo", "--", "sha256sum"]).stdin(Stdio::piped()),
+            TRANSFER,
+        );
         let (mut random, mut expected) = (Random::of_this_run(), Checksum::new());
         let mut stdin = sender.stdin.take().expect("standard input is a pipe");
         let mut buffer = vec![0; 1_000_000];
@@ -199,7 +218,9 @@ fn a_terminal_is_used_raw_with_its_size_and_restored_behind_the_exit() {
 #[test]
 fn a_terminal_is_restored_behind_an_error_a_signal_and_a_panic() {
     let mut node = Server::node();
-    for (signal, code) in [(Signal::INT, "130"), (Signal::TERM, "143"), (Signal::HUP, "129"), (Signal::QUIT, "131")] {
+    for (signal, code) in
+        [(Signal::INT, "130"), (Signal::TERM, "143"), (Signal::HUP, "129"), (Signal::QUIT, "131")]
+    {
         let mut terminal = on_terminal("", node.url(), "exec -it demo -- sh -c \"echo ready; sleep 100\"");
         let pid = pid(&mut terminal);
         terminal.reads("ready");
@@ -234,8 +255,12 @@ fn attach_joins_the_main_process_and_keys_leave_it() {
         is_restored(terminal, "0");
     }
     // Without a terminal, and to the end of the process.
-    let node = Server::node_with(&["--main", "while read -r line; do [ \"$line\" = end ] && exit 6; echo \"<$line>\"; done"]);
-    let mut attached = Running::start(client(node.url(), &["attach", "-i", "demo"]).stdin(Stdio::piped()), SOON);
+    let node = Server::node_with(&[
+        "--main",
+        "while read -r line; do [ \"$line\" = end ] && exit 6; echo \"<$line>\"; done",
+    ]);
+    let mut attached =
+        Running::start(client(node.url(), &["attach", "-i", "demo"]).stdin(Stdio::piped()), SOON);
     attached.write(b"word\n");
     let mut answer = [0; 7];
     attached.stdout.as_mut().expect("standard output is a pipe").read_exact(&mut answer).expect("output");

@@ -47,7 +47,8 @@ fn has_sources(rustc: &str) -> bool {
 fn path_with_linker() -> Result<String> {
     let path = std::env::var("PATH").unwrap_or_default();
     let sysroot = command("rustc").args(["--print", "sysroot"]).output().context("rustc does not run")?;
-    let host = command("rustc").args(["--print", "host-tuple"]).output().context("rustc does not tell its host")?;
+    let host =
+        command("rustc").args(["--print", "host-tuple"]).output().context("rustc does not tell its host")?;
     let folder = Path::new(&sysroot).join("lib/rustlib").join(host).join("bin");
     if !folder.join("rust-lld").is_file() && !on_path("rust-lld", &path) {
         bail!("NOT RUN: rust-lld is missing, the linker for {TARGET}. rustup's compilers bring it");

@@ -3,7 +3,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use object::elf::{R_ARM_THM_JUMP24, R_ARM_THM_PC22};
-use object::{Object, ObjectSection, ObjectSymbol, RelocationFlags, RelocationTarget, SectionKind, SymbolKind};
+use object::{
+    Object, ObjectSection, ObjectSymbol, RelocationFlags, RelocationTarget, SectionKind, SymbolKind,
+};
 
 /// A linked ARM image with what its call graph is made of: functions, their relocations (`--emit-relocs`) and their
 /// stack frames (`-Z emit-stack-sizes`).
@@ -54,7 +56,8 @@ impl Image {
                 function.calls.extend(&taken);
             }
         }
-        let sections = file.sections().filter(|section| section.address() > 0 || section.kind() == SectionKind::Text);
+        let sections =
+            file.sections().filter(|section| section.address() > 0 || section.kind() == SectionKind::Text);
         let sections = sections.filter(|section| section.size() > 0);
         let sections = sections
             .map(|section| Section {
@@ -82,7 +85,9 @@ impl Image {
         let mut queue: VecDeque<Vec<u64>> = ends.map(|(&address, _)| vec![address]).collect();
         while let Some(way) = queue.pop_front() {
             let Some(last) = way.last() else { continue };
-            for (&caller, function) in self.functions.iter().filter(|(_, function)| function.calls.contains(last)) {
+            for (&caller, function) in
+                self.functions.iter().filter(|(_, function)| function.calls.contains(last))
+            {
                 if !seen.insert(caller) {
                     continue;
                 }
@@ -103,7 +108,9 @@ impl Image {
     pub(crate) fn stack(&self, is_root: impl Fn(&str) -> bool) -> BTreeMap<String, Depth> {
         let mut known = BTreeMap::new();
         let roots = self.functions.iter().filter(|(_, function)| is_root(&function.name));
-        roots.map(|(&root, function)| (function.name.clone(), self.depth(root, &mut known, &mut Vec::new()))).collect()
+        roots
+            .map(|(&root, function)| (function.name.clone(), self.depth(root, &mut known, &mut Vec::new())))
+            .collect()
     }
 
     fn depth(&self, address: u64, known: &mut BTreeMap<u64, Depth>, open: &mut Vec<u64>) -> Depth {
@@ -131,7 +138,10 @@ fn functions(file: &object::File<'_>) -> BTreeMap<u64, Function> {
     symbols
         .map(|symbol| {
             let name = format!("{:#}", rustc_demangle::demangle(symbol.name().unwrap_or_default()));
-            (even(symbol.address()), Function { name, bytes: symbol.size(), frame: 0, calls: BTreeSet::new() })
+            (
+                even(symbol.address()),
+                Function { name, bytes: symbol.size(), frame: 0, calls: BTreeSet::new() },
+            )
         })
         .collect()
 }

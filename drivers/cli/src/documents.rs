@@ -35,6 +35,9 @@ mod tests {
             Arguments::try_parse_from(line).map(|arguments| arguments.verbosity()).ok()
         };
         assert_eq!([verbosity(&[]), verbosity(&["-v"]), verbosity(&["-vv"])], [Some(0), Some(1), Some(2)]);
-        assert_eq!([verbosity(&["-v=6"]), verbosity(&["--v=9"]), verbosity(&["-v=x"])], [Some(6), Some(9), None]);
+        assert_eq!(
+            [verbosity(&["-v=6"]), verbosity(&["--v=9"]), verbosity(&["-v=x"])],
+            [Some(6), Some(9), None]
+        );
     }
 }

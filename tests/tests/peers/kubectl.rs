@@ -32,13 +32,19 @@ fn tables(full: bool) -> Result<Vec<Table>, String> {
         let client = program.and_then(|program| {
             let told = step(Command::new(&program).args(["version", "--client", "--output=json"]))?;
             let told: serde_json::Value = serde_json::from_str(&told).map_err(|error| error.to_string())?;
-            let exact = told["clientVersion"]["gitVersion"].as_str().unwrap_or("without a version").to_owned();
+            let exact =
+                told["clientVersion"]["gitVersion"].as_str().unwrap_or("without a version").to_owned();
             Ok((Client::new(program), exact))
         });
         ["false", "true"].map(|switch| match &client {
             Ok((client, exact)) => Way {
-                name: format!("{version} ({exact}), WebSocket {}", if switch == "true" { "on" } else { "off" }),
-                client: SWITCHES.iter().fold(client.clone(), |client, name| client.with_variable(name, switch)),
+                name: format!(
+                    "{version} ({exact}), WebSocket {}",
+                    if switch == "true" { "on" } else { "off" }
+                ),
+                client: SWITCHES
+                    .iter()
+                    .fold(client.clone(), |client, name| client.with_variable(name, switch)),
                 proxy: Proxy::Strait(&[]),
                 node: Node::Strait(&[]),
             }

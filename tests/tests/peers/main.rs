@@ -11,8 +11,8 @@ mod scenario;
 mod table;
 mod way;
 
-use std::process::ExitCode;
 use std::env;
+use std::process::ExitCode;
 
 use crate::table::{Report, Suite};
 
@@ -26,7 +26,8 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let full = arguments.iter().any(|word| word == "--full");
-    let named: Vec<&str> = arguments.iter().map(String::as_str).filter(|word| !word.starts_with('-')).collect();
+    let named: Vec<&str> =
+        arguments.iter().map(String::as_str).filter(|word| !word.starts_with('-')).collect();
     if let Some(unknown) = named.iter().find(|name| SUITES.iter().all(|suite| suite.name != **name)) {
         let known: Vec<_> = SUITES.iter().map(|suite| suite.name).collect();
         eprintln!("no peers are called {unknown}; there are {}", known.join(", "));

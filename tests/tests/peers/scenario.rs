@@ -51,7 +51,9 @@ impl Difference {
 
     /// The notes below a table.
     pub(crate) fn notes(all: &[Self]) -> Vec<String> {
-        all.iter().map(|difference| format!("({}) {}: {}", difference.note, difference.scenario, difference.why)).collect()
+        all.iter()
+            .map(|difference| format!("({}) {}: {}", difference.note, difference.scenario, difference.why))
+            .collect()
     }
 }
 
@@ -73,7 +75,8 @@ pub(crate) const DATE: Scenario = Scenario {
     run: |client| client.run(&["exec", "demo", "--", "date", "+%s"]).into(),
     expects: |seen| {
         let now = SystemTime::UNIX_EPOCH.elapsed().expect("the clock is past 1970").as_secs();
-        seen.stdout.trim().parse().is_ok_and(|printed: u64| now.abs_diff(printed) < 60) && seen.is(&seen.stdout)
+        seen.stdout.trim().parse().is_ok_and(|printed: u64| now.abs_diff(printed) < 60)
+            && seen.is(&seen.stdout)
     },
 };
 

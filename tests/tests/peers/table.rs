@@ -160,7 +160,8 @@ impl Report {
         });
         let mut filled = filled.into_inner().unwrap_or_else(PoisonError::into_inner);
         filled.sort_by_key(|(place, _)| *place);
-        let mut text = format!("{}\n\n| |{}|\n|---|{}\n", table.about, columns.join("|"), "---|".repeat(columns.len()));
+        let mut text =
+            format!("{}\n\n| |{}|\n|---|{}\n", table.about, columns.join("|"), "---|".repeat(columns.len()));
         for ((_, cells), name) in filled.into_iter().zip(names) {
             for (cell, column) in cells.iter().zip(&columns) {
                 self.count(cell, &format!("{suite}: {name}: {column}"));
@@ -219,5 +220,6 @@ fn write_down(name: &str, section: &str) {
     let text = fs::read_to_string(path).expect("docs/PEERS.md");
     let parts = text.split_once(&begin).and_then(|(above, rest)| Some((above, rest.split_once(&end)?.1)));
     let (above, below) = parts.unwrap_or_else(|| panic!("docs/PEERS.md has no marks for {name}"));
-    fs::write(path, format!("{above}{begin}{}\n{end}{below}", section.trim_end())).expect("docs/PEERS.md can be written");
+    fs::write(path, format!("{above}{begin}{}\n{end}{below}", section.trim_end()))
+        .expect("docs/PEERS.md can be written");
 }

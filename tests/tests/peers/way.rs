@@ -134,7 +134,9 @@ impl Rig {
             None if (scenario.expects)(&seen) => Cell::Same,
             None => Cell::Failed(format!("{seen:?}\n{}", logs())),
             Some(difference) if (difference.expects)(&seen) => Cell::Differs(difference.note),
-            Some(difference) => Cell::Failed(format!("not as in note {}: {seen:?}\n{}", difference.note, logs())),
+            Some(difference) => {
+                Cell::Failed(format!("not as in note {}: {seen:?}\n{}", difference.note, logs()))
+            }
         }
     }
 }

@@ -154,8 +154,13 @@ mod tests {
     fn detach_keys_are_named_as_in_docker() {
         let keys = |text| detach_keys(text).map(|keys| keys.0);
         assert_eq!(keys("ctrl-p,ctrl-q"), Ok(vec![16, 17]));
-        assert_eq!(keys("ctrl-@,ctrl-[,ctrl-\\,ctrl-],ctrl-^,ctrl-_,x"), Ok(vec![0, 27, 28, 29, 30, 31, b'x']));
+        assert_eq!(
+            keys("ctrl-@,ctrl-[,ctrl-\\,ctrl-],ctrl-^,ctrl-_,x"),
+            Ok(vec![0, 27, 28, 29, 30, 31, b'x'])
+        );
         assert_eq!(keys(""), Ok(vec![]));
-        assert!(keys("ctrl-").is_err() && keys("ctrl-A").is_err() && keys("ab").is_err() && keys("a,").is_err());
+        assert!(
+            keys("ctrl-").is_err() && keys("ctrl-A").is_err() && keys("ab").is_err() && keys("a,").is_err()
+        );
     }
 }

@@ -4,7 +4,8 @@ use std::path::Path;
 use anyhow::{Context as _, bail, ensure};
 use kube::Config;
 use kube::config::{
-    AuthInfo, Cluster, KubeConfigOptions, Kubeconfig, KubeconfigError, NamedAuthInfo, NamedCluster, NamedContext,
+    AuthInfo, Cluster, KubeConfigOptions, Kubeconfig, KubeconfigError, NamedAuthInfo, NamedCluster,
+    NamedContext,
 };
 use strait_tokio::client::Server;
 
@@ -25,7 +26,12 @@ impl ServerOptions {
     }
 
     /// Finds the container that is meant, and says on standard error which it is if nobody has named it.
-    pub(crate) async fn find(&self, pod: &str, container: Option<&str>, quiet: bool) -> anyhow::Result<Place> {
+    pub(crate) async fn find(
+        &self,
+        pod: &str,
+        container: Option<&str>,
+        quiet: bool,
+    ) -> anyhow::Result<Place> {
         let pod = match pod.split_once('/') {
             None => pod,
             Some(("pod" | "pods" | "po", name)) => name,
@@ -34,7 +40,9 @@ impl ServerOptions {
         let (server, namespace) = self.open().await?;
         let info = server.pod(&namespace, pod).await?;
         let chosen = match container {
-            Some(name) => info.container(name).with_context(|| format!("container {name} not found in pod {pod}"))?,
+            Some(name) => {
+                info.container(name).with_context(|| format!("container {name} not found in pod {pod}"))?
+            }
             None => info.default_container().with_context(|| format!("pod {pod} has no container"))?,
         };
         if container.is_none() && info.containers.len() > 1 && !quiet {
@@ -104,8 +112,7 @@ impl ServerOptions {
             users.len() - 1
         });
         self.change_user(users[at].auth_info.get_or_insert_default());
-        let options =
-            KubeConfigOptions { context: Some(context), cluster: Some(cluster), user: Some(user) };
+        let options = KubeConfigOptions { context: Some(context), cluster: Some(cluster), user: Some(user) };
         (kubeconfig, options)
     }
 
@@ -200,7 +207,11 @@ contexts:
         let three = config(flags).await.unwrap();
         assert_eq!(three.cluster_url.to_string(), "http://three:3/");
         assert_eq!((&*three.default_namespace, three.accept_invalid_certs), ("n", true));
-        assert!(three.auth_info.username.is_none() && three.auth_info.token.is_some() && three.root_cert.is_none());
+        assert!(
+            three.auth_info.username.is_none()
+                && three.auth_info.token.is_some()
+                && three.root_cert.is_none()
+        );
         assert_eq!(three.proxy_url.map(|url| url.to_string()).as_deref(), Some("http://p:1/"));
         let missing = config(ServerOptions { context: Some("none".into()), ..Default::default() }).await;
         assert!(missing.is_err());

@@ -77,7 +77,11 @@ pub(super) async fn upload(
     let (near, mut far) = duplex(PIPE);
     let (root, bytes) = (from.to_owned(), progress.counter());
     let packing = tokio::task::spawn_blocking(move || {
-        let mut packed = Packed { builder: Builder::new(SyncIoBridge::new(near)), files: Vec::new(), left_out: Vec::new() };
+        let mut packed = Packed {
+            builder: Builder::new(SyncIoBridge::new(near)),
+            files: Vec::new(),
+            left_out: Vec::new(),
+        };
         packed.builder.follow_symlinks(false);
         packed.add(&root, Path::new("."), &|count| bytes.add(count))?;
         let mut pipe = packed.builder.into_inner()?;
@@ -115,7 +119,8 @@ async fn compare(
     if !manner.verify || files.is_empty() || !remote.look(directory).await?.has_checksums {
         return Ok(());
     }
-    let names: Vec<u8> = files.iter().flat_map(|(path, _)| [path.as_os_str().as_bytes(), b"\0"].concat()).collect();
+    let names: Vec<u8> =
+        files.iter().flat_map(|(path, _)| [path.as_os_str().as_bytes(), b"\0"].concat()).collect();
     let answer = remote.shell_with(CHECKSUMS, &[directory], io::Cursor::new(names)).await?;
     // A name with a line break in it is printed on one line, behind a backslash.
     let sums: Vec<&str> = answer.lines().map(|line| line.trim_start_matches('\\')).collect();
@@ -146,8 +151,10 @@ impl<W: Write> Packed<W> {
         if kind.is_dir() {
             self.builder.append_dir(name, path).with_context(context)?;
             let entries = fs::read_dir(path).with_context(context)?;
-            let mut names: Vec<OsString> =
-                entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<_>>().with_context(context)?;
+            let mut names: Vec<OsString> = entries
+                .map(|entry| Ok(entry?.file_name()))
+                .collect::<io::Result<_>>()
+                .with_context(context)?;
             names.sort();
             for entry in names {
                 self.add(&path.join(&entry), &name.join(&entry), tell)?;

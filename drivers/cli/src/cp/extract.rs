@@ -143,9 +143,12 @@ fn link_inside<R: Read>(path: &Path, entry: &Entry<'_, R>) -> Result<PathBuf, St
             Component::Normal(_) => depth += 1,
             Component::CurDir => {}
             Component::ParentDir => {
-                depth = depth.checked_sub(1).ok_or_else(|| format!("a link out of the copy, to {shown:?}"))?;
+                depth =
+                    depth.checked_sub(1).ok_or_else(|| format!("a link out of the copy, to {shown:?}"))?;
             }
-            Component::RootDir | Component::Prefix(_) => return Err(format!("a link to {shown:?}, an absolute path")),
+            Component::RootDir | Component::Prefix(_) => {
+                return Err(format!("a link to {shown:?}, an absolute path"));
+            }
         }
     }
     if target.is_empty() || target.contains(&0) {

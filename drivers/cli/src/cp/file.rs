@@ -121,13 +121,7 @@ async fn download_once(
     Ok(hex(sink.sum))
 }
 
-async fn verify(
-    remote: &Remote,
-    path: &str,
-    found: &Found,
-    sum: &str,
-    manner: Manner,
-) -> anyhow::Result<()> {
+async fn verify(remote: &Remote, path: &str, found: &Found, sum: &str, manner: Manner) -> anyhow::Result<()> {
     if manner.verify && found.has_checksums {
         let expected = remote.checksum(path, found.size).await?;
         ensure!(expected == sum, "{path}: checksums differ: {expected} in the container, {sum} here");
@@ -308,11 +302,7 @@ enum Target {
 }
 
 impl AsyncWrite for Sink<'_> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let count = match &mut self.to {
             Target::File(file) => io::Write::write(file, bytes)?,
             Target::Stream(stream) => std::task::ready!(Pin::new(stream).poll_write(cx, bytes))?,

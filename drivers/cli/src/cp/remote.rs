@@ -53,7 +53,8 @@ impl Remote {
     /// Looks at a path.
     pub(super) async fn look(&self, path: &str) -> anyhow::Result<Found> {
         let answer = self.shell(LOOK, &[path]).await?;
-        Found::parse(&answer).with_context(|| format!("the container's shell gave no proper answer: {answer:?}"))
+        Found::parse(&answer)
+            .with_context(|| format!("the container's shell gave no proper answer: {answer:?}"))
     }
 
     /// The SHA-256 of the first `len` bytes of a file, in hexadecimal digits.
@@ -220,7 +221,8 @@ mod tests {
 
     #[test]
     fn a_copy_goes_through_a_file_beside_its_destination() {
-        let table = [("/a/b", "/a/.b.strait-partial"), ("/b", "//.b.strait-partial"), ("b", "./.b.strait-partial")];
+        let table =
+            [("/a/b", "/a/.b.strait-partial"), ("/b", "//.b.strait-partial"), ("b", "./.b.strait-partial")];
         for (path, expected) in table {
             assert_eq!(partial(path), expected);
         }

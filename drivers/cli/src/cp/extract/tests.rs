@@ -54,7 +54,8 @@ impl Room {
         assert_eq!(fs::read_dir(self.path("victim")).unwrap().count(), 0);
         let mode = fs::metadata(self.path("victim")).unwrap().permissions().mode() & 0o777;
         assert_ne!(mode, 0o700);
-        let mut names: Vec<_> = fs::read_dir(self.0.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let mut names: Vec<_> =
+            fs::read_dir(self.0.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
         assert_eq!(names, ["copy", "outside", "victim"]);
     }
@@ -79,7 +80,10 @@ fn files_directories_and_inner_links_come_out_as_they_were() {
     assert_eq!(fs::read_link(room.path("copy/d/link")).unwrap(), Path::new("../other"));
     let metadata = fs::metadata(room.path("copy/d/file")).unwrap();
     assert_eq!(metadata.permissions().mode() & 0o7777, 0o755, "no set-user-ID");
-    assert_eq!(metadata.modified().unwrap().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs(), 1_500_000_000);
+    assert_eq!(
+        metadata.modified().unwrap().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs(),
+        1_500_000_000
+    );
     // Again, over what is there.
     assert_eq!(room.extract(&bytes).unwrap().files.len(), 2);
 }
@@ -95,7 +99,11 @@ fn a_hostile_archive_writes_nothing_outside_and_the_entry_is_named() {
         ("a directory upwards", vec![entry(Directory, "../victim", "", b"")], "a name with `..`"),
         ("an absolute link", vec![entry(Symlink, "link", "/etc/passwd", b"")], "an absolute path"),
         ("a link upwards", vec![entry(Symlink, "link", "../outside", b"")], "out of the copy"),
-        ("a link upwards within", vec![entry(Symlink, "a/link", "b/../../../outside", b"")], "out of the copy"),
+        (
+            "a link upwards within",
+            vec![entry(Symlink, "a/link", "b/../../../outside", b"")],
+            "out of the copy",
+        ),
         ("a link for the whole", vec![entry(Symlink, "./", "victim", b"")], "without a name"),
         (
             "a file behind a link",
