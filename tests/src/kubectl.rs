@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::{Finished, Running, Server, Shores, old_kubectl};
 
 /// How long a kubectl may take where a test says nothing else.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// How often a kubectl may drop what it was sent.
 const TRIALS: u32 = 5;

@@ -232,7 +232,7 @@ impl Incoming {
         join::join(&self.data, Some(&self.error), local, self.close).await
     }
 
-    /// Waits until the client has given the connection up, or is gone.
+    /// Waits until the client has given the connection up, or is gone. What it has sent before can still be read.
     pub async fn gone(&self) -> StreamError {
         self.data.gone().await
     }
