@@ -132,9 +132,9 @@ fn every_client_in_front_of_websocket() {
 fn run(upstream: Upstream) {
     let shores = Shores::behind_gateway(Server::node_with(upstream.node()), upstream.gateway());
     let address = shores.gateway.address();
-    let cells = clients
-        .iter()
-        .flat_map(|&client| SCENARIOS.into_iter().map(move |scenario| Cell { client, upstream, scenario }));
+    let cells = Forwards::ALL
+        .into_iter()
+        .flat_map(|client| SCENARIOS.into_iter().map(move |scenario| Cell { client, upstream, scenario }));
     let (unsaid, cells): (Vec<_>, Vec<_>) = cells.partition(|cell| cell.cannot_say().is_some());
     for cell in unsaid {
         println!("{cell}: {}", cell.cannot_say().unwrap_or_default());
