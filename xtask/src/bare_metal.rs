@@ -30,6 +30,11 @@ pub(crate) fn artefacts(target_dir: &Path, profile: &str) -> PathBuf {
     target_dir.join(TARGET).join(profile)
 }
 
+/// The compiler that [`cargo`] uses, as it calls itself.
+pub(crate) fn compiler_version() -> Result<String> {
+    command(compiler()?).args(["--version"]).output().context("the compiler tells its version")
+}
+
 fn compiler() -> Result<String> {
     let found = ["rustc", DISTRIBUTION_RUSTC].into_iter().find(|rustc| has_sources(rustc));
     found.map(str::to_owned).with_context(|| {

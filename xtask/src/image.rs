@@ -12,6 +12,8 @@ use object::{
 pub(crate) struct Image {
     /// By address.
     functions: BTreeMap<u64, Function>,
+    /// Contents of the data that have a name.
+    data: BTreeMap<String, Vec<u8>>,
     pub(crate) sections: Vec<Section>,
 }
 
@@ -65,7 +67,13 @@ impl Image {
                 bytes: section.size(),
             })
             .collect();
-        Ok(Self { functions, sections })
+        Ok(Self { functions, data: data(&file), sections })
+    }
+
+    /// An array of words.
+    pub(crate) fn words(&self, name: &str) -> Result<Vec<u32>> {
+        let bytes = self.data.get(name).with_context(|| format!("the image has no {name}"))?;
+        Ok(bytes.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect())
     }
 
     /// Bytes of code by crate.
@@ -142,6 +150,17 @@ fn functions(file: &object::File<'_>) -> BTreeMap<u64, Function> {
                 even(symbol.address()),
                 Function { name, bytes: symbol.size(), frame: 0, calls: BTreeSet::new() },
             )
+        })
+        .collect()
+}
+
+fn data(file: &object::File<'_>) -> BTreeMap<String, Vec<u8>> {
+    let symbols = file.symbols().filter(|symbol| symbol.kind() == SymbolKind::Data && symbol.size() > 0);
+    symbols
+        .filter_map(|symbol| {
+            let section = file.section_by_index(symbol.section_index()?).ok()?;
+            let bytes = section.data_range(symbol.address(), symbol.size()).ok()??;
+            Some((symbol.name().ok()?.to_owned(), bytes.to_vec()))
         })
         .collect()
 }

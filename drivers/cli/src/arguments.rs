@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use strait::k8s::Subprotocol;
 
-use crate::cp::Copy;
+use crate::cp::Cp;
+use crate::port_forward::PortForward;
 
 pub(crate) use client::{Attach, Exec, ServerOptions};
 pub(crate) use serving::Serving;
@@ -45,7 +46,9 @@ pub(crate) enum Program {
     /// Join the main process of a container, as kubectl does.
     Attach(Attach),
     /// Copy files and directories to and from a container.
-    Cp(Copy),
+    Cp(Cp),
+    /// Forward local ports to ports of a pod.
+    PortForward(PortForward),
     /// Print a script that makes a shell complete this program's commands.
     Completion {
         /// For which shell.
@@ -62,7 +65,7 @@ pub(crate) enum Program {
 impl Program {
     /// True if it talks to a server for one user, rather than being one.
     pub(crate) const fn is_client(&self) -> bool {
-        matches!(self, Self::Exec(_) | Self::Attach(_) | Self::Cp(_))
+        matches!(self, Self::Exec(_) | Self::Attach(_) | Self::Cp(_) | Self::PortForward(_))
     }
 }
 

@@ -6,6 +6,7 @@ mod cp;
 mod demo;
 mod documents;
 mod logging;
+mod port_forward;
 mod serve;
 
 use std::io;
@@ -60,6 +61,7 @@ async fn run(program: Program) -> anyhow::Result<ExitCode> {
         Program::Exec(arguments) => return client::exec(arguments).await,
         Program::Attach(arguments) => return client::attach(arguments).await,
         Program::Cp(arguments) => return cp::copy(arguments).await,
+        Program::PortForward(arguments) => return port_forward::run(arguments).await,
         Program::Completion { shell } => documents::completion(shell),
         Program::Man { directory } => documents::manual(&directory)?,
     }

@@ -1,6 +1,6 @@
 use crate::install::GoPeers;
 use crate::scenario::{
-    ATTACH, DATE, Difference, FORWARD, MISSING, REFUSED, STDIN, STREAMS, Scenario, Seen, TAIL, TERMINAL,
+    ATTACH, DATE, Difference, FORWARD, MISSING, REFUSED, STDIN, STREAMS, Scenario, TAIL, TERMINAL,
 };
 use crate::table::{Suite, Table};
 use crate::way::{Client, Node, Proxy, Way};

@@ -9,7 +9,7 @@ use strait_tests::{Checksum, Finished, Kubectl, Random, Running, Terminal, check
 use crate::way::Way;
 
 /// What a session may take.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(3);
 const BIG: usize = 32 << 20;
 /// Bytes a second of a slow reader.
 const SLOW: u32 = 24_000_000;
