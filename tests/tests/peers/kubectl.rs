@@ -20,7 +20,10 @@ const SLICE: [&str; 5] = ["1.20", "1.29", "1.30", "1.31", "newest"];
 
 const SWITCHES: [&str; 2] = ["KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "KUBECTL_PORT_FORWARD_WEBSOCKETS"];
 
-#[expect(clippy::unnecessary_wraps, reason = "as all suites have it; here a peer that is missing is missing in its rows")]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "as all suites have it; here a peer that is missing is missing in its rows"
+)]
 fn tables(full: bool) -> Result<Vec<Table>, String> {
     let versions = install::kubectl_versions();
     let wanted = versions.into_iter().filter(|version| full || SLICE.contains(&&**version));
