@@ -6,12 +6,14 @@
 //! |---|---|
 //! | [`ExecBridge`] | the channels of an exec or attach session, whatever carries them |
 //! | [`TunnelBridge`] | the two ends of a tunnel: a WebSocket and the SPDY connection in it |
+//! | [`PortsBridge`] | a legacy port-forward over WebSocket and the pairs of streams of a SPDY one |
 
 mod exec;
 mod joint;
 mod lane;
 mod liveness;
 mod outcome;
+mod ports;
 mod status;
 mod tunnel;
 mod turn;
@@ -21,6 +23,7 @@ use core::time::Duration;
 pub use self::exec::ExecBridge;
 pub use self::lane::{HEADROOM, Lane, Memory, SMALL};
 pub use self::outcome::{Carried, Flow, Outcome};
+pub use self::ports::PortsBridge;
 pub use self::tunnel::TunnelBridge;
 pub use self::turn::Turn;
 
@@ -129,6 +132,16 @@ pub trait Bridge {
 
     /// Acts on a deadline that has passed.
     fn time(&mut self, now: Instant);
+
+    /// True if upstream's connection may be dropped although the session is not finished: nothing that comes from it counts, and
+    /// nothing can be written to it.
+    fn is_done_with_upstream(&self) -> bool {
+        false
+    }
+
+    /// Asks the client for a sign of life at once, out of turn: one that is gone answers with a reset of its connection. A
+    /// protocol without heartbeats leaves it at that.
+    fn ask_client(&mut self) {}
 
     /// Ends the session because this end shuts down, which the client is told.
     fn shut_down(&mut self);

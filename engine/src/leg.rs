@@ -6,6 +6,7 @@
 mod base64;
 mod channels;
 mod messages;
+mod ports;
 mod raw;
 mod spdy;
 mod tunnel;
@@ -14,6 +15,7 @@ mod websocket;
 use core::fmt;
 use core::ops::Range;
 
+pub use self::ports::{MAX_TEXT, PortsLeg, SpdyPorts, Tunnelled, WebSocketPorts};
 pub use self::raw::RawLeg;
 pub use self::spdy::SpdyLeg;
 pub use self::tunnel::TunnelLeg;

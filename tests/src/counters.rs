@@ -1,5 +1,8 @@
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What a process holds of the system, as `/proc` shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +33,39 @@ impl Counters {
     }
 }
 
+/// All that a server holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// What the system knows of.
+    pub counters: Counters,
+    /// Tasks of its runtime.
+    pub tasks: usize,
+    /// Memory, in KiB.
+    pub resident_kib: u64,
+}
+
+impl Held {
+    /// Where memory may have grown without a leak, in KiB: an allocator's habits.
+    pub const GROWTH_KIB: u64 = 10 * 1024;
+
+    /// True if nothing is more than in `baseline`, but for some memory.
+    pub const fn is_within(&self, baseline: &Self) -> bool {
+        self.counters.is_within(baseline.counters)
+            && self.tasks <= baseline.tasks
+            && self.resident_kib <= baseline.resident_kib + Self::GROWTH_KIB
+    }
+}
+
+/// The value of a metric without labels, from a server's listener for metrics.
+pub(crate) fn metric(listener: SocketAddr, name: &str) -> std::io::Result<Option<usize>> {
+    let mut socket = TcpStream::connect(listener)?;
+    socket.set_read_timeout(Some(Duration::from_secs(10)))?;
+    socket.write_all(b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")?;
+    let mut text = String::new();
+    socket.read_to_string(&mut text)?;
+    Ok(text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()))
+}
+
 /// What the descriptors of `pid` stand for, one a line.
 pub(crate) fn descriptors(pid: u32) -> String {
     let mut lines: Vec<String> = entries(pid, "fd")
@@ -51,20 +87,15 @@ pub(crate) fn resident_kib(pid: u32) -> Option<u64> {
 
 /// The child processes of `pid`, zombies included.
 pub(crate) fn children(pid: u32) -> Vec<u32> {
-    let processes = fs::read_dir("/proc").expect("/proc can be read").flatten();
-    processes
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|process| parent(*process) == Some(pid))
+    let lists = entries(pid, "task").filter_map(|thread| fs::read_to_string(thread.join("children")).ok());
+    lists
+        .flat_map(|list| list.split_whitespace().filter_map(|child| child.parse().ok()).collect::<Vec<_>>())
         .collect()
 }
 
 /// True while there is a process of that number, unless it is a zombie.
 pub fn is_alive(pid: u32) -> bool {
     stat(pid).is_some_and(|fields| fields.first().is_some_and(|state| state != "Z"))
-}
-
-fn parent(pid: u32) -> Option<u32> {
-    stat(pid)?.get(1)?.parse().ok()
 }
 
 /// The fields of `/proc/PID/stat` from the state on. The name before them may hold anything.

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::{Finished, Running, Server, Shores, old_kubectl};
 
 /// How long a kubectl may take where a test says nothing else.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// How often a kubectl may drop what it was sent.
 const TRIALS: u32 = 5;
@@ -67,7 +67,10 @@ impl Kubectl {
     /// A kubectl with these arguments.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        command.args(&self.leading).arg(format!("--server={}", self.server)).args(arguments).env_clear();
+        // Behind the subcommand, where everybody takes it.
+        let (subcommand, rest) = arguments.split_at(1);
+        command.args(&self.leading).args(subcommand).arg(format!("--server={}", self.server)).args(rest);
+        command.env_clear();
         command.envs(self.environment()).stdin(Stdio::null());
         command
     }
@@ -103,7 +106,7 @@ impl Kubectl {
 }
 
 /// What the tests do without a peer program: they fail where it is required, and say so where they are skipped.
-fn missing<T>(reason: &str) -> Option<T> {
+pub fn missing<T>(reason: &str) -> Option<T> {
     assert!(env::var_os("STRAIT_REQUIRE_PEERS").is_none_or(|value| value != "1"), "{reason}");
     // Not `eprintln`: the test harness would swallow it.
     let _ = writeln!(std::io::stderr(), "SKIPPED: {reason}; this proves nothing");

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::counters::{children, descriptors, resident_kib};
-use crate::{Counters, Finished, Running, eventually, exec_prints, gateway, is_alive, strait};
+use crate::counters::{children, descriptors, metric, resident_kib};
+use crate::{Counters, Finished, Held, Running, eventually, exec_prints, gateway, is_alive, strait};
 
 /// How long a server may take to be ready.
 const READY: Duration = Duration::from_secs(10);
@@ -87,6 +87,24 @@ impl Server {
     /// Memory that it occupies now, in KiB.
     pub fn resident_kib(&self) -> u64 {
         resident_kib(self.pid).expect("it runs")
+    }
+
+    /// All that it holds now. It has to listen for metrics, and to answer.
+    #[track_caller]
+    pub fn held(&self) -> Held {
+        Held { counters: self.counters(), tasks: self.tasks(), resident_kib: self.resident_kib() }
+    }
+
+    #[track_caller]
+    fn tasks(&self) -> usize {
+        // What it logs may come later than what it prints.
+        let listener = eventually(READY, || {
+            let log = self.log();
+            let listener = log.lines().find_map(|line| line.split_once(" metrics address=")?.1.parse().ok());
+            listener.ok_or_else(|| format!("it does not listen for metrics: {log}"))
+        });
+        let tasks = metric(listener, "strait_tasks ").unwrap_or_else(|error| panic!("no metrics: {error}"));
+        tasks.expect("a metric")
     }
 
     /// Its child processes.

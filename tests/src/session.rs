@@ -27,10 +27,12 @@ pub enum Dialect {
     Spdy(Subprotocol),
 }
 
-/// A command and how its session is asked for.
+/// A command, or the main process, and how its session is asked for.
 #[derive(Debug, Clone)]
 pub struct Exec {
+    path: String,
     command: Vec<String>,
+    container: Option<&'static str>,
     streams: StreamSet,
     receive_buffer: Option<u32>,
     opening: Opening,
@@ -121,7 +123,21 @@ impl Exec {
     pub fn command(command: &[&str]) -> Self {
         let streams = StreamSet { stdin: false, stdout: true, stderr: true, tty: false };
         let command = command.iter().map(|&word| word.into()).collect();
-        Self { command, streams, receive_buffer: None, opening: Opening::default() }
+        let (path, opening) = (EXEC_PATH.into(), Opening::default());
+        Self { path, command, container: None, streams, receive_buffer: None, opening }
+    }
+
+    /// The main process, with its stdout and stderr.
+    pub fn attach() -> Self {
+        let path = format!("{}/attach", EXEC_PATH.trim_end_matches("/exec"));
+        Self { path, ..Self::command(&[]) }
+    }
+
+    /// In this container.
+    #[must_use]
+    pub fn in_container(mut self, name: &'static str) -> Self {
+        self.container = Some(name);
+        self
     }
 
     /// With stdin.
@@ -187,7 +203,7 @@ impl Exec {
     }
 
     fn head(&self, dialect: Dialect) -> String {
-        let path = format!("{EXEC_PATH}?{}", self.query());
+        let path = format!("{}?{}", self.path, self.query());
         match dialect {
             Dialect::WebSocket(protocol) => {
                 let offer = match protocol {
@@ -211,7 +227,8 @@ impl Exec {
         let words = self.command.iter().map(|word| format!("command={}", encode(word)));
         let flags = [("stdin", stdin), ("stdout", stdout), ("stderr", stderr), ("tty", tty)];
         let flags = flags.into_iter().filter(|(_, on)| *on).map(|(name, _)| format!("{name}=true"));
-        words.chain(flags).collect::<Vec<_>>().join("&")
+        let container = self.container.map(|name| format!("container={name}"));
+        words.chain(container).chain(flags).collect::<Vec<_>>().join("&")
     }
 }
 

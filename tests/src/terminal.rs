@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use pty_process::Size;
 use pty_process::blocking::{Command, Pty};
+use rustix::termios::{LocalModes, tcgetattr};
 
 use crate::{Finished, Kubectl, Running, eventually};
 
@@ -13,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a program may live on a terminal.
 const LIFE: Duration = Duration::from_mins(2);
 
-/// A kubectl on a pseudo-terminal, and the person in front of it.
+/// A program on a pseudo-terminal, and the person in front of it.
 pub struct Terminal {
     pty: Arc<Pty>,
     screen: Arc<Mutex<Vec<u8>>>,
@@ -24,16 +25,31 @@ pub struct Terminal {
 
 impl Terminal {
     /// Starts a kubectl on a terminal of that many rows and columns.
-    pub fn start(kubectl: &Kubectl, arguments: &[&str], (rows, columns): (u16, u16)) -> Self {
-        let (pty, user_side) = pty_process::blocking::open().expect("a pseudo-terminal");
-        pty.resize(Size::new(rows, columns)).expect("a pseudo-terminal has a size");
+    pub fn start(kubectl: &Kubectl, arguments: &[&str], size: (u16, u16)) -> Self {
         let plain = kubectl.command(arguments);
         let command = Command::new(kubectl.program()).args(plain.get_args()).env_clear();
-        let child = command.envs(kubectl.environment()).spawn(user_side).expect("kubectl can be started");
+        Self::of(command.envs(kubectl.environment()), format!("{plain:?}"), size)
+    }
+
+    /// Starts a script of `sh` on a terminal of that many rows and columns.
+    pub fn shell(script: &str, size: (u16, u16)) -> Self {
+        Self::of(Command::new("sh").args(["-c", script]), script.to_owned(), size)
+    }
+
+    fn of(command: Command, name: String, (rows, columns): (u16, u16)) -> Self {
+        let (pty, user_side) = pty_process::blocking::open().expect("a pseudo-terminal");
+        pty.resize(Size::new(rows, columns)).expect("a pseudo-terminal has a size");
+        let child = command.spawn(user_side).expect("the program can be started");
         let (pty, screen) = (Arc::new(pty), Arc::default());
         let (from, to) = (Arc::clone(&pty), Arc::clone(&screen));
         thread::spawn(move || show(&from, &to));
-        Self { pty, screen, read: 0, running: Running::watch(format!("{plain:?}"), child, LIFE) }
+        Self { pty, screen, read: 0, running: Running::watch(name, child, LIFE) }
+    }
+
+    /// True if keys go to the program as they are typed, and none has a meaning for the terminal.
+    pub fn is_raw(&self) -> bool {
+        let modes = tcgetattr(&*self.pty).expect("a terminal has modes").local_modes;
+        !modes.intersects(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG)
     }
 
     /// Types `keys`.

@@ -51,6 +51,28 @@ fn wrong_arguments_are_refused() {
     }
 }
 
+#[test]
+fn an_unknown_feature_gate_is_refused_with_those_that_there_are() {
+    let gates = |list| run(&["gateway", "--upstream", "http://127.0.0.1:1", "--feature-gates", list]);
+    for list in ["NodeSwap=true", "PortForwardWebsockets", "PortForwardWebsockets=maybe"] {
+        let finished = gates(list);
+        assert!(finished.status.code().is_some_and(|code| code != 0), "{list}: {finished:?}");
+        assert!(finished.stderr.contains(list.split('=').next().unwrap_or(list)), "{finished:?}");
+    }
+    let told = gates("NodeSwap=true").stderr;
+    for known in strait::gateway::FeatureGates::NAMES {
+        assert!(told.contains(known), "{told}");
+    }
+}
+
+#[test]
+fn the_help_names_every_feature_gate() {
+    let finished = run(&["gateway", "--help"]);
+    for known in strait::gateway::FeatureGates::NAMES {
+        assert!(finished.text().contains(known), "{}", finished.text());
+    }
+}
+
 fn run(arguments: &[&str]) -> Finished {
     let mut command = Command::new(strait());
     Running::start(command.args(arguments).stdin(Stdio::null()), Duration::from_secs(30)).finish()

@@ -1,3 +1,4 @@
+mod client;
 mod serving;
 mod upstream;
 
@@ -7,6 +8,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use strait::k8s::Subprotocol;
 
+use crate::cp::Cp;
+use crate::port_forward::PortForward;
+
+pub(crate) use client::{Attach, Exec, ServerOptions};
 pub(crate) use serving::Serving;
 pub(crate) use upstream::UpstreamOptions;
 
@@ -17,9 +22,11 @@ pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) program: Program,
 
-    /// More log on standard error: -v for each session's details, -vv for everything.
-    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
-    pub(crate) verbose: u8,
+    /// More log on standard error. Servers: -v for each session's details, -vv for everything. Clients, as kubectl: -v=6 for requests, -v=7 for
+    /// their headers, -v=9 for everything.
+    #[arg(short, long, visible_alias = "v", global = true, value_name = "LEVEL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "1", action = clap::ArgAction::Append, value_parser = clap::value_parser!(u8).range(..=10))]
+    pub(crate) verbose: Vec<u8>,
 
     /// Form of the log.
     #[arg(long, value_enum, default_value_t, global = true)]
@@ -34,6 +41,39 @@ pub(crate) enum Program {
     Gateway(Gateway),
     /// Run commands on this host for kubectl, without a cluster, and a main process to attach to.
     Node(Node),
+    /// Run a command in a container, as kubectl does.
+    Exec(Exec),
+    /// Join the main process of a container, as kubectl does.
+    Attach(Attach),
+    /// Copy files and directories to and from a container.
+    Cp(Cp),
+    /// Forward local ports to ports of a pod.
+    PortForward(PortForward),
+    /// Print a script that makes a shell complete this program's commands.
+    Completion {
+        /// For which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages into a directory.
+    #[command(hide = true)]
+    Man {
+        /// Where to.
+        directory: PathBuf,
+    },
+}
+
+impl Program {
+    /// True if it talks to a server for one user, rather than being one.
+    pub(crate) const fn is_client(&self) -> bool {
+        matches!(self, Self::Exec(_) | Self::Attach(_) | Self::Cp(_) | Self::PortForward(_))
+    }
+}
+
+impl Arguments {
+    /// How much is logged: each `-v` counts.
+    pub(crate) fn verbosity(&self) -> u8 {
+        self.verbose.iter().fold(0, |sum, level| sum.saturating_add(*level))
+    }
 }
 
 #[derive(Debug, Args)]

@@ -1,29 +1,44 @@
 //! The program `strait`.
 
 mod arguments;
+mod client;
+mod cp;
 mod demo;
+mod documents;
 mod logging;
+mod port_forward;
 mod serve;
 
+use std::io;
 use std::process::ExitCode;
 
 use clap::Parser;
 use strait_tokio::Shutdown;
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::arguments::{Arguments, Program};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    logging::start(arguments.verbose, arguments.log_format);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let is_client = arguments.program.is_client();
+    if is_client {
+        logging::start_client(arguments.verbosity(), arguments.log_format);
+        client::restore_on_panic();
+    } else {
+        logging::start(arguments.verbosity(), arguments.log_format);
+    }
+    let runtime = match runtime(is_client) {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("error: cannot start: {error}");
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(run(arguments.program)) {
+    let result = runtime.block_on(run(arguments.program));
+    // A read of standard input that nobody waits for any more does not keep the program.
+    runtime.shutdown_background();
+    match result {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -32,12 +47,23 @@ fn main() -> ExitCode {
     }
 }
 
+/// One thread is enough for one session.
+fn runtime(is_client: bool) -> io::Result<Runtime> {
+    let mut builder = if is_client { Builder::new_current_thread() } else { Builder::new_multi_thread() };
+    builder.enable_all().build()
+}
+
 async fn run(program: Program) -> anyhow::Result<ExitCode> {
-    let shutdown = shutdown_on_signal()?;
     match program {
-        Program::Demo(demo) => return demo::run(demo.once, shutdown).await,
-        Program::Gateway(arguments) => serve::gateway(arguments, shutdown).await?,
-        Program::Node(arguments) => Box::pin(serve::node(arguments, shutdown)).await?,
+        Program::Demo(demo) => return demo::run(demo.once, shutdown_on_signal()?).await,
+        Program::Gateway(arguments) => serve::gateway(arguments, shutdown_on_signal()?).await?,
+        Program::Node(arguments) => Box::pin(serve::node(arguments, shutdown_on_signal()?)).await?,
+        Program::Exec(arguments) => return client::exec(arguments).await,
+        Program::Attach(arguments) => return client::attach(arguments).await,
+        Program::Cp(arguments) => return cp::copy(arguments).await,
+        Program::PortForward(arguments) => return port_forward::run(arguments).await,
+        Program::Completion { shell } => documents::completion(shell),
+        Program::Man { directory } => documents::manual(&directory)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,4 +1,4 @@
-//! A client of exec and attach: what kubectl has, as a library.
+//! A client of exec, attach and port-forward: what kubectl has, as a library.
 //!
 //! An [`Executor`] asks a [`Server`] for an upgrade, over WebSocket first and then, if the server refuses, over SPDY. What comes of it is
 //! a [`Session`], which is either [run](Session::run) with readers and writers of the caller's, or
@@ -23,6 +23,8 @@
 //! # }
 //! ```
 //!
+//! [`Executor::port_forward`] gives a [`Forwarder`](crate::port_forward::Forwarder), which opens connections to ports of a pod.
+//!
 //! A session that ends without an exit status has failed, whatever came before: exit code 0 is never a guess.
 //!
 //! With the feature `kube`, [`Server::from_kube`] takes the configuration of the crate `kube`: kubeconfig files, service accounts, exec
@@ -33,6 +35,7 @@ mod connect;
 mod credentials;
 mod executor;
 mod exit;
+mod forwarding;
 #[cfg(feature = "kube")]
 mod kube_config;
 mod process;
@@ -45,6 +48,7 @@ pub use api::{ApiError, PodInfo};
 pub use connect::ConnectError;
 pub use executor::{Executor, Transport};
 pub use exit::{Exit, SessionError};
+pub use forwarding::Forwarding;
 #[cfg(feature = "kube")]
 pub use kube_config::KubeError;
 pub use process::Process;

@@ -63,12 +63,8 @@ pub(crate) async fn serve<T: AsyncRead + AsyncWrite + Unpin>(
 /// Serves one connection. Whatever comes of it is for this one alone.
 async fn forward(incoming: Incoming, named: Named) {
     let port = incoming.port;
-    let target = tokio::select! {
-        target = dial(port) => target,
-        // The client has given it up.
-        _ = incoming.gone() => return,
-    };
-    let error = match target {
+    // Also for a client that has reset it meanwhile: what it has sent before is delivered.
+    let error = match dial(port).await {
         Err(error) => Failure::Dial(error),
         Ok(target) => match incoming.join(target).await {
             // The reset is how upstream's clients end a connection whose target has closed.

@@ -1,37 +1,36 @@
 //! The gateway: accepts kubectl's WebSocket, speaks SPDY/3.1 to what is behind it.
 
+mod join;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use strait::Limits;
-use strait::bridge::{Carried, ExecBridge, Outcome};
-use strait::gateway::{Found, Plan, Planner, Then};
-use strait::http::Request;
-use strait::k8s::{Server, StreamSet, Verb};
-use strait::leg::{Leg, SpdyLeg, WebSocketLeg};
-use strait::spdy::{Inflate, LentBlocks};
-use strait::upgrade::{Accepted, Upgrade};
-use strait::ws::MaskKeys;
-use tokio::io::AsyncWriteExt;
+use strait::gateway::{Found, Plan, Planner};
+use strait::http::{Request, origin};
+use strait::k8s::{Server, Verb};
+use strait::leg::{SpdyLeg, WebSocketLeg};
+use strait::upgrade::Upgrade;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
 use crate::answer;
+use crate::hangup;
 use crate::head::Head;
 use crate::listener;
 use crate::metrics::{Metrics, ProxyType};
-use crate::origin;
-use crate::passthrough::{self, PassedOn};
 use crate::pool::Pool;
 use crate::relay::{PlainRequest, relay};
 use crate::route::Route;
 use crate::server::{Door, Exposed, Permit, ServerOptions, Visitor};
-use crate::session::{Connected, Dial, Session, Summary};
+use crate::session::{Connected, Summary};
 use crate::shutdown::Shutdown;
 use crate::stream::Stream;
 use crate::tls::TlsError;
 use crate::upstream::{self, DialError, Upgraded, Upstream};
+
+use self::join::{Ended, Exec, Met, PASSED_ON, send, to_101};
 
 pub use strait::gateway::{FeatureGates, GateError, UpstreamProtocol};
 
@@ -183,8 +182,7 @@ impl Gateway {
             protocol: self.protocol,
             found: *self.found(),
             gates: self.gates,
-            // There is no bridge for it yet.
-            translates_port_forward: false,
+            translates_port_forward: true,
         }
     }
 
@@ -250,7 +248,7 @@ impl Gateway {
         );
         let is_translated = legs != PASSED_ON;
         self.count_request(server, verb, is_translated);
-        self.metrics().carried(&summary, is_translated);
+        self.metrics().carried(&summary, is_translated && verb != Verb::PortForward);
         drop(permit);
         if let Some(observer) = &self.observer {
             observer(&summary);
@@ -288,7 +286,8 @@ impl Gateway {
             }
         };
         let leg = WebSocketLeg::server(agreed.protocol, &self.limits);
-        let summary = self.translate(leg, streams, client, head.behind(), Box::pin(dial), shutdown).await;
+        let bridge = Exec::new(leg, streams, &self.limits);
+        let summary = self.run(bridge, client, head.behind(), Box::pin(dial), shutdown).await;
         Some(Ended { legs: "WebSocket to SPDY/3.1", summary })
     }
 
@@ -304,7 +303,11 @@ impl Gateway {
         let Plan { verb, is_tunnel, agreed, streams, .. } = route.plan;
         for (attempt, request) in route.attempts() {
             let upgraded = upstream::upgrade(&self.upstream, attempt, request, &self.limits);
-            match timed(upgraded, self.metrics()).await {
+            let answered = tokio::select! {
+                answered = timed(upgraded, self.metrics()) => answered,
+                () = hangup::gone(&client) => return None,
+            };
+            match answered {
                 Ok(upgraded) => {
                     self.learn(verb, attempt.proves);
                     result = Ok((upgraded, attempt.then));
@@ -328,7 +331,8 @@ impl Gateway {
                 if is_tunnel {
                     self.metrics().tunnel_request(101);
                 }
-                return self.join(client, head, agreed, streams, upgraded, then, shutdown).await;
+                let met = Met { client, head, agreed, streams, upgraded, then };
+                return self.join(met, shutdown).await;
             }
             Err(Some(error)) => upstream::to_answer(&error),
             Err(None) => answer::text(502, "upstream was not asked"),
@@ -340,132 +344,18 @@ impl Gateway {
         None
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "both ends of a session, as they stand after their upgrades"
-    )]
-    async fn join(
-        &self,
-        mut client: Stream,
-        head: &Head,
-        agreed: Option<Accepted>,
-        streams: StreamSet,
-        upgraded: Upgraded,
-        then: Then,
-        shutdown: &Shutdown,
-    ) -> Option<Ended> {
-        let Upgraded { io, head: answer, protocol } = upgraded;
-        let limits = &self.limits;
-        let behind = answer.behind().to_vec();
-        match (then, agreed) {
-            (Then::ToSpdy, Some(agreed)) => {
-                send(&mut client, &to_101(&agreed)).await?;
-                let dial = connected(io, SpdyLeg::client(streams, protocol, limits), behind);
-                let leg = WebSocketLeg::server(agreed.protocol, limits);
-                let summary = self.translate(leg, streams, client, head.behind(), dial, shutdown).await;
-                Some(Ended { legs: "WebSocket to SPDY/3.1", summary })
-            }
-            (Then::PassOnOrTranslate, Some(agreed)) if protocol != agreed.protocol => {
-                send(&mut client, &to_101(&agreed)).await?;
-                let dial =
-                    connected(io, WebSocketLeg::client(protocol, limits, MaskKeys::new(random())), behind);
-                let leg = WebSocketLeg::server(agreed.protocol, limits);
-                let summary = self.translate(leg, streams, client, head.behind(), dial, shutdown).await;
-                Some(Ended { legs: "WebSocket to WebSocket", summary })
-            }
-            (Then::ToWebSocket, Some(agreed)) => {
-                send(&mut client, &to_101(&agreed)).await?;
-                let dial =
-                    connected(io, WebSocketLeg::client(protocol, limits, MaskKeys::new(random())), behind);
-                let blocks = LentBlocks(Some(Box::<Inflate>::default()));
-                let leg = SpdyLeg::server(streams, agreed.protocol, limits, blocks);
-                let summary = self.translate(leg, streams, client, head.behind(), dial, shutdown).await;
-                Some(Ended { legs: "SPDY/3.1 to WebSocket", summary })
-            }
-            _ => self.pass_on(client, head, io, &answer, shutdown).await,
-        }
-    }
-
-    async fn translate<A: Leg, B: Leg>(
-        &self,
-        leg: A,
-        streams: StreamSet,
-        client: Stream,
-        behind: &[u8],
-        dial: Dial<Stream, B>,
-        shutdown: &Shutdown,
-    ) -> Summary {
-        let bridge: ExecBridge<A, B> = ExecBridge::new(leg, streams, &self.limits);
-        let session = Session::new(bridge, client, behind, dial, &self.pool, shutdown.closing());
-        Box::pin(session.run()).await
-    }
-
-    async fn pass_on(
-        &self,
-        mut client: Stream,
-        head: &Head,
-        mut io: Stream,
-        answer: &Head,
-        shutdown: &Shutdown,
-    ) -> Option<Ended> {
-        let started = Instant::now();
-        send(&mut client, &[answer.head(), answer.behind()].concat()).await?;
-        send(&mut io, head.behind()).await?;
-        let passing = passthrough::pass_on(client, io, self.limits.close, &self.pool);
-        let (passed, outcome) = tokio::select! {
-            passed = passing => (passed, if passed.cut { Outcome::ClientLost } else { Outcome::Completed }),
-            () = shutdown.closed() => (PassedOn::default(), Outcome::Shutdown),
-        };
-        let summary = Summary {
-            outcome,
-            from_client: passed.from_client,
-            to_client: passed.from_upstream,
-            from_upstream: passed.from_upstream,
-            to_upstream: passed.from_client,
-            duration: started.elapsed(),
-            carried: Carried::default(),
-            client_round_trip: None,
-            upstream_round_trip: None,
-        };
-        Some(Ended { legs: PASSED_ON, summary })
-    }
-
     fn count_request(&self, server: Server, verb: Verb, is_translated: bool) {
-        let proxy = if is_translated { ProxyType::Translated } else { ProxyType::PassedOn };
+        let proxy = match (is_translated, verb) {
+            (false, _) => ProxyType::PassedOn,
+            (true, Verb::PortForward) => ProxyType::Tunneled,
+            (true, Verb::Exec | Verb::Attach) => ProxyType::Translated,
+        };
         match server {
             Server::Api => self.metrics().api_streaming_request(verb, proxy),
             Server::Kubelet => self.metrics().kubelet_streaming_request(verb),
             Server::Cri => {}
         }
     }
-}
-
-/// A session that has ended.
-struct Ended {
-    legs: &'static str,
-    summary: Summary,
-}
-
-/// The legs of a session whose bytes nobody looked at.
-const PASSED_ON: &str = "passed on";
-
-/// The 101 of a session that begins.
-fn to_101(agreed: &Accepted) -> Vec<u8> {
-    answer::written(|out| agreed.write(out))
-}
-
-/// Sends what comes before a session. `None` if the peer is gone.
-async fn send(stream: &mut Stream, bytes: &[u8]) -> Option<()> {
-    let sent = async {
-        stream.write_all(bytes).await?;
-        stream.flush().await
-    };
-    sent.await.inspect_err(|error| tracing::debug!(%error, "peer left before its session")).ok()
-}
-
-/// A connection that stands already.
-fn connected<L: Leg + Send + 'static>(io: Stream, leg: L, behind: Vec<u8>) -> Dial<Stream, L> {
-    Box::pin(std::future::ready(Ok(Connected { io, leg, behind })))
 }
 
 fn random() -> [u8; 16] {

@@ -1,14 +1,14 @@
 //! Strait on tokio: the gateway that carries exec sessions between WebSocket and SPDY/3.1, a node, which is a
-//! streaming server for local processes, and a [client](client).
+//! streaming server for local processes, both ends of a [port-forward](port_forward), and a [client].
 //!
 //! The servers are closed by default: [`ServerOptions`] says what opens them, and [`Shutdown`] how they stop.
 
 mod answer;
+mod hangup;
 mod head;
 mod listener;
 mod message_output;
 mod metrics;
-mod origin;
 mod overflow;
 mod passthrough;
 mod pool;

@@ -15,6 +15,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use strait::bridge::{Carried, Outcome};
 use strait::k8s::Verb;
+use tokio::runtime::Handle;
 
 use crate::answer;
 use crate::session::Summary;
@@ -40,6 +41,7 @@ struct Inner {
     kubelet_streaming_requests: ByWords<1>,
     connections: Counter,
     connections_open: Gauge,
+    tasks: Gauge,
     answers: ByCode,
     sessions_active: Gauge,
     sessions_ended: ByWords<1>,
@@ -68,6 +70,8 @@ pub(crate) enum Limit {
 pub(crate) enum ProxyType {
     /// v5 channels to SPDY.
     Translated,
+    /// A port-forward: its tunnel, or its channels, end here.
+    Tunneled,
     /// Its bytes are passed on as they are.
     PassedOn,
 }
@@ -83,6 +87,7 @@ impl Metrics {
             kubelet_streaming_requests: ByWords::default(),
             connections: Counter::default(),
             connections_open: Gauge::default(),
+            tasks: Gauge::default(),
             answers: ByCode::default(),
             sessions_active: Gauge::default(),
             sessions_ended: ByWords::default(),
@@ -105,6 +110,9 @@ impl Metrics {
     /// All metrics in the `OpenMetrics` text format, which Prometheus reads.
     pub fn to_text(&self) -> String {
         let mut text = String::new();
+        if let Ok(runtime) = Handle::try_current() {
+            self.0.tasks.set(i64::try_from(runtime.metrics().num_alive_tasks()).unwrap_or(i64::MAX));
+        }
         // It fails only if the string does.
         let _ = encode(&mut text, &self.0.registry);
         text
@@ -237,6 +245,11 @@ impl Inner {
             self.connections_open.clone(),
         );
         registry.register(
+            "strait_tasks",
+            "Tasks of the runtime now: one for each connection, and some that always run",
+            self.tasks.clone(),
+        );
+        registry.register(
             "strait_answers",
             "Requests that this server answered itself, without a session",
             self.answers.clone(),
@@ -326,6 +339,7 @@ impl ProxyType {
     const fn name(self) -> &'static str {
         match self {
             Self::Translated => "translated_at_apiserver",
+            Self::Tunneled => "tunneled_at_apiserver",
             Self::PassedOn => "proxied_to_kubelet",
         }
     }

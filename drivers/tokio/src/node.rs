@@ -192,7 +192,7 @@ impl Node {
         }
         let (limits, behind) = (&self.limits, head.behind());
         let stop = shutdown.closing();
-        let (reason, end, what) = match task {
+        let (reason, end, program, connections) = match task {
             Task::Command { aim, protocol, upgrade } => {
                 let program = aim.program().map(OsStr::to_owned);
                 let end = if upgrade == Upgrade::WebSocket {
@@ -203,7 +203,7 @@ impl Node {
                     let leg = SpdyServer::server(aim.streams(), protocol, limits, blocks);
                     NodeSession::new(client, behind, leg, aim, limits, &self.pool, stop).run().await
                 };
-                (reason(end), end.to_string(), format!("{program:?}"))
+                (reason(end), end.to_string(), program, None)
             }
             Task::Forward(named, carrier) => {
                 let (end, count) = match carrier {
@@ -217,14 +217,14 @@ impl Node {
                         forward_session::serve(channels, &[], &named, limits, &stop).await
                     }
                 };
-                (forward_reason(end), end.to_string(), format!("{count} connections"))
+                (forward_reason(end), end.to_string(), None, Some(count))
             }
         };
         let duration = started.elapsed();
         self.door.options.metrics.session_ended(reason, duration);
         drop(permit);
         let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        tracing::info!(%peer, ?verb, what, end, duration_ms, "session ended");
+        tracing::info!(%peer, ?verb, ?program, connections, %end, duration_ms, "session ended");
     }
 
     /// What a client gets: a session, or this answer.
@@ -289,13 +289,11 @@ impl Node {
         request: &Request<'_>,
         wanted: impl Fn(Subprotocol) -> bool,
     ) -> Result<Accepted, Vec<u8>> {
-        let known = |list: &[Subprotocol]| -> Vec<_> {
-            list.iter().copied().filter(|&known| wanted(known)).collect()
-        };
-        let agreed = match Upgrade::of(request) {
-            Some(Upgrade::WebSocket) => Accepted::websocket(request, &known(&self.websocket)),
-            Some(Upgrade::Spdy) | None => Accepted::spdy(request, &known(&self.spdy)),
-        };
+        let is_websocket = Upgrade::of(request) == Some(Upgrade::WebSocket);
+        let known = if is_websocket { &self.websocket } else { &self.spdy };
+        let known: Vec<Subprotocol> = known.iter().copied().filter(|&known| wanted(known)).collect();
+        let agreed =
+            if is_websocket { Accepted::websocket(request, &known) } else { Accepted::spdy(request, &known) };
         agreed.map_err(|refusal| answer::refusal(&refusal, request))
     }
 

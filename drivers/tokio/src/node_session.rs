@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use crate::hangup::{Seen, Tcp, Watch};
 use crate::main_process::{STALL, Stalled};
 use crate::pool::{Pool, Pooled};
 use crate::process::Exit;
@@ -90,6 +91,10 @@ pub(crate) struct NodeSession<T, L> {
     heard: Instant,
     /// Data was written to the client since: it may be busy with it, and deaf behind it.
     busy: bool,
+    /// Looks after the client while nothing is read from it.
+    watch: Watch,
+    /// Bytes that were received.
+    received: u64,
     creation: Duration,
     close: Duration,
     stop: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -141,7 +146,7 @@ impl fmt::Display for End {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin, L: ServerLeg> NodeSession<T, L> {
+impl<T: AsyncRead + AsyncWrite + Tcp + Unpin, L: ServerLeg> NodeSession<T, L> {
     pub(crate) fn new(
         io: T,
         behind: &[u8],
@@ -180,6 +185,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin, L: ServerLeg> NodeSession<T, L> {
             peer_timeout: limits.peer_timeout,
             heard: Instant::now(),
             busy: false,
+            watch: Watch::default(),
+            received: 0,
             creation: limits.stream_creation,
             close: limits.close,
             stop: Box::pin(stop.cancelled_owned()),
@@ -204,6 +211,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin, L: ServerLeg> NodeSession<T, L> {
             progress |= self.poll_stop(cx);
             progress |= self.poll_heartbeat(cx);
             progress |= self.flush(cx);
+            progress |= !progress && self.look(cx);
             if let Phase::GoingAway(end) = self.phase
                 && (self.peer_ended || !self.has_output())
                 && (self.poll_close(cx).is_ready() || self.peer_ended)
@@ -416,16 +424,21 @@ impl<T: AsyncRead + AsyncWrite + Unpin, L: ServerLeg> NodeSession<T, L> {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> bool {
+        self.watch.is_read = self.peer_ended;
         let space = self.input.space();
         if self.peer_ended || space.is_empty() {
             return false;
         }
         let mut buffer = ReadBuf::new(space);
         match Pin::new(&mut self.io).poll_read(cx, &mut buffer) {
-            Poll::Pending => return false,
+            Poll::Pending => {
+                self.watch.is_read = true;
+                return false;
+            }
             Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
                 let count = buffer.filled().len();
                 self.input.received(count);
+                self.received += count as u64;
                 (self.heard, self.busy) = (Instant::now(), false);
                 self.alive();
             }
@@ -453,6 +466,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin, L: ServerLeg> NodeSession<T, L> {
             self.peer_gone(Some(io::ErrorKind::TimedOut.into()));
         }
         self.leg.ping();
+        true
+    }
+
+    /// Looks whether a client from which nothing is read is still there. True if that has changed something.
+    fn look(&mut self, cx: &mut Context<'_>) -> bool {
+        match self.watch.poll(cx, &self.io, self.received) {
+            Seen::Nothing => return false,
+            Seen::Ask => self.leg.ping(),
+            Seen::Gone => self.peer_gone(Some(io::ErrorKind::ConnectionReset.into())),
+        }
         true
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
+use crate::hangup::{Seen, Tcp, Watch};
 use crate::pool::{Pool, Pooled};
 
 /// Bytes that were passed on, by whom they came from.
@@ -25,20 +26,23 @@ pub(crate) struct PassedOn {
 /// other gets `linger` between two bytes. An error ends both.
 pub(crate) async fn pass_on<C, U>(client: C, upstream: U, linger: Duration, pool: &Pool) -> PassedOn
 where
-    C: AsyncRead + AsyncWrite + Unpin,
-    U: AsyncRead + AsyncWrite + Unpin,
+    C: AsyncRead + AsyncWrite + Tcp + Unpin,
+    U: AsyncRead + AsyncWrite + Tcp + Unpin,
 {
     let mut pipes = Pipes {
         client,
         upstream,
         up: Direction::new(pool),
         down: Direction::new(pool),
+        watch: Watch::default(),
         linger,
         timer: Box::pin(tokio::time::sleep(linger)),
     };
     let ended = poll_fn(|cx| pipes.poll(cx)).await;
     if let Err(error) = &ended {
         tracing::debug!(%error, "connection cut");
+        // It may not read what it is sent, so it would not see an end behind that.
+        pipes.upstream.abort();
     }
     PassedOn { from_client: pipes.up.passed, from_upstream: pipes.down.passed, cut: ended.is_err() }
 }
@@ -48,6 +52,8 @@ struct Pipes<C, U> {
     upstream: U,
     up: Direction,
     down: Direction,
+    /// Looks after the client while nothing is read from it.
+    watch: Watch,
     linger: Duration,
     timer: Pin<Box<Sleep>>,
 }
@@ -59,6 +65,8 @@ struct Direction {
     passed: u64,
     /// Something was written since the last complete flush: TLS may still hold it.
     unflushed: bool,
+    /// The source has nothing to read, and wakes the session when it has.
+    is_read: bool,
     state: State,
 }
 
@@ -73,8 +81,8 @@ enum State {
 
 impl<C, U> Pipes<C, U>
 where
-    C: AsyncRead + AsyncWrite + Unpin,
-    U: AsyncRead + AsyncWrite + Unpin,
+    C: AsyncRead + AsyncWrite + Tcp + Unpin,
+    U: AsyncRead + AsyncWrite + Tcp + Unpin,
 {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
@@ -88,6 +96,11 @@ where
                 self.timer.as_mut().reset(Instant::now() + self.linger);
                 continue;
             }
+            // A client that has half-closed is left to upstream's heartbeats: nothing of our own goes in between.
+            self.watch.is_read = self.up.is_read || self.up.state != State::Open;
+            if self.watch.poll(cx, &self.client, self.up.passed) == Seen::Gone {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+            }
             if ended == [false, false] || self.timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
@@ -98,7 +111,15 @@ where
 
 impl Direction {
     fn new(pool: &Pool) -> Self {
-        Self { buffer: pool.take(), start: 0, end: 0, passed: 0, unflushed: false, state: State::Open }
+        Self {
+            buffer: pool.take(),
+            start: 0,
+            end: 0,
+            passed: 0,
+            unflushed: false,
+            is_read: false,
+            state: State::Open,
+        }
     }
 
     /// Moves what can be moved without waiting; true if something was.
@@ -108,6 +129,7 @@ impl Direction {
         W: AsyncWrite + Unpin,
     {
         let mut progress = false;
+        self.is_read = false;
         if self.start < self.end {
             match Pin::new(&mut *to).poll_write(cx, &self.buffer.as_ref()[self.start..self.end]) {
                 Poll::Pending => return Ok(false),
@@ -139,6 +161,8 @@ impl Direction {
                     self.state = State::Draining;
                 }
                 progress = true;
+            } else {
+                self.is_read = true;
             }
         }
         if self.start == self.end && self.state == State::Draining {

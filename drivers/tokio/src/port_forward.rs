@@ -109,7 +109,7 @@ pub struct Forwarded {
 impl Forwarded {
     /// Copies both ways until both have ended, with half-closes, and says how it ended.
     pub async fn join<L: AsyncRead + AsyncWrite + Unpin>(self, local: L) -> Result<(), ForwardError> {
-        let joined = join::join(&self.data, local, self.close).await;
+        let joined = join::join(&self.data, None, local, self.close).await;
         let told = self.result().await;
         match (joined, told) {
             // The text says more than the reset that follows it.
@@ -224,11 +224,15 @@ pub struct Incoming {
 
 impl Incoming {
     /// Copies both ways until both have ended, with half-closes.
+    ///
+    /// When the target ends its half, the error stream ends with it: upstream's clients pass the end on to their
+    /// own connection only then, and old ones do not even end their half before. So of what fails behind it
+    /// the client gets the reset and no text.
     pub async fn join<L: AsyncRead + AsyncWrite + Unpin>(&self, local: L) -> Result<(), ForwardError> {
-        join::join(&self.data, local, self.close).await
+        join::join(&self.data, Some(&self.error), local, self.close).await
     }
 
-    /// Waits until the client has given the connection up, or is gone.
+    /// Waits until the client has given the connection up, or is gone. What it has sent before can still be read.
     pub async fn gone(&self) -> StreamError {
         self.data.gone().await
     }

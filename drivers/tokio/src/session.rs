@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use crate::hangup::{Seen, Tcp, Watch};
 use crate::overflow::Overflow;
 use crate::pool::{Pool, Pooled};
 
@@ -60,6 +61,8 @@ pub(crate) struct Session<C, U, B: Bridge> {
     upstream: Upstream<U, B::Upstream>,
     /// Input of the client for which there is no room in its lane.
     overflow: Overflow,
+    /// Looks after the client while nothing is read from it.
+    watch: Watch,
     /// From the client to upstream.
     up: Lane<Pooled>,
     /// From upstream to the client.
@@ -73,7 +76,11 @@ pub(crate) struct Session<C, U, B: Bridge> {
 enum Upstream<U, L> {
     Dialing(Dial<U, L>),
     Connected(Socket<U>),
-    None,
+    /// There is none any more, and never will be. So many bytes were carried.
+    Ended {
+        received: u64,
+        sent: u64,
+    },
 }
 
 struct Socket<T> {
@@ -94,8 +101,8 @@ impl<T> Socket<T> {
 
 impl<C, U, B: Bridge> Session<C, U, B>
 where
-    C: AsyncRead + AsyncWrite + Unpin,
-    U: AsyncRead + AsyncWrite + Unpin,
+    C: AsyncRead + AsyncWrite + Tcp + Unpin,
+    U: AsyncRead + AsyncWrite + Tcp + Unpin,
 {
     /// A session with a client that got its 101. `behind` is what it sent behind its request's head.
     pub(crate) fn new(
@@ -113,6 +120,7 @@ where
             client: Socket::new(client),
             upstream: Upstream::Dialing(dial),
             overflow: Overflow::default(),
+            watch: Watch::default(),
             started: tokio::time::Instant::now(),
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             stop: Box::pin(stop.cancelled_owned()),
@@ -127,8 +135,9 @@ where
     pub(crate) async fn run(mut self) -> Summary {
         poll_fn(|cx| self.poll(cx)).await;
         let (from_upstream, to_upstream) = match &self.upstream {
-            Upstream::Connected(socket) => (socket.received, socket.sent),
-            Upstream::Dialing(_) | Upstream::None => (0, 0),
+            Upstream::Connected(socket) => self.end(socket),
+            Upstream::Ended { received, sent } => (*received, *sent),
+            Upstream::Dialing(_) => (0, 0),
         };
         Summary {
             outcome: self.bridge.outcome().unwrap_or(Outcome::ClientLost),
@@ -146,7 +155,8 @@ where
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let now = self.now();
-            let mut progress = self.poll_stop(cx) | self.poll_dial(cx, now);
+            self.watch.is_read = false;
+            let mut progress = self.poll_stop(cx) | self.poll_dial(cx, now) | self.release(now);
             // Upstream first: what it says may set free what the client has sent.
             progress |= self.pump(cx, Side::Upstream, now);
             progress |= self.pump(cx, Side::Client, now);
@@ -154,7 +164,7 @@ where
             if self.is_finished() {
                 return Poll::Ready(());
             }
-            if !progress && self.poll_timer(cx).is_pending() {
+            if !progress && !self.look(cx, now) && self.poll_timer(cx).is_pending() {
                 return Poll::Pending;
             }
         }
@@ -183,6 +193,17 @@ where
         self.timer.as_mut().poll(cx).map(|()| self.bridge.time(self.now()))
     }
 
+    /// Looks whether a client from which nothing is read is still there. True if that has changed something.
+    fn look(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        self.watch.is_read |= self.client.eof;
+        match self.watch.poll(cx, &self.client.io, self.client.received) {
+            Seen::Nothing => return false,
+            Seen::Ask => self.bridge.ask_client(),
+            Seen::Gone => self.lost(Side::Client, &io::ErrorKind::ConnectionReset.into(), now),
+        }
+        true
+    }
+
     fn poll_stop(&mut self, cx: &mut Context<'_>) -> bool {
         if self.stopped || self.stop.as_mut().poll(cx).is_pending() {
             return false;
@@ -196,7 +217,7 @@ where
         let Upstream::Dialing(dial) = &mut self.upstream else { return false };
         if self.bridge.outcome().is_some() {
             // The client is gone: nobody waits for this connection any more.
-            self.upstream = Upstream::None;
+            self.upstream = Upstream::Ended { received: 0, sent: 0 };
             return true;
         }
         let Poll::Ready(result) = dial.as_mut().poll(cx) else { return false };
@@ -209,10 +230,32 @@ where
             }
             Err(Refused(status)) => {
                 self.bridge.refused(&status);
-                self.upstream = Upstream::None;
+                self.upstream = Upstream::Ended { received: 0, sent: 0 };
             }
         }
         true
+    }
+
+    /// Lets go of an upstream that has no part in what is left of the session. True if it did.
+    fn release(&mut self, now: Instant) -> bool {
+        let Upstream::Connected(socket) = &self.upstream else { return false };
+        if !self.bridge.is_done_with_upstream() {
+            return false;
+        }
+        let (received, sent) = self.end(socket);
+        self.upstream = Upstream::Ended { received, sent };
+        self.bridge.eof(Side::Upstream, now);
+        true
+    }
+
+    /// Upstream's connection is about to be dropped. How much was received and sent.
+    fn end(&self, socket: &Socket<U>) -> (u64, u64) {
+        let is_given_up = !socket.eof && !self.bridge.is_writable(Side::Upstream);
+        if is_given_up && self.bridge.outcome() != Some(Outcome::Completed) {
+            // It may not read what it was sent, so it would not see an end behind that.
+            socket.io.abort();
+        }
+        (socket.received, socket.sent)
     }
 
     /// Moves what comes from one side to the other one, as far as it goes without waiting.
@@ -237,7 +280,9 @@ where
 
     fn poll_read(&mut self, cx: &mut Context<'_>, side: Side, now: Instant) -> bool {
         let result = match (side, &mut self.upstream) {
-            (Side::Client, _) => self.client.poll_read_or_hold(cx, &mut self.up, &mut self.overflow),
+            (Side::Client, _) => {
+                self.client.poll_read_or_hold(cx, &mut self.up, &mut self.overflow, &mut self.watch)
+            }
             (Side::Upstream, Upstream::Connected(socket)) => socket.poll_read(cx, &mut self.down),
             (Side::Upstream, _) => return false,
         };
@@ -290,7 +335,7 @@ where
         let client = self.client.flush(cx).err();
         let upstream = match &mut self.upstream {
             Upstream::Connected(socket) => socket.flush(cx).err(),
-            Upstream::Dialing(_) | Upstream::None => None,
+            Upstream::Dialing(_) | Upstream::Ended { .. } => None,
         };
         let mut lost = false;
         for (side, error) in [(Side::Client, client), (Side::Upstream, upstream)] {
@@ -332,6 +377,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         cx: &mut Context<'_>,
         lane: &mut Lane<Pooled>,
         overflow: &mut Overflow,
+        watch: &mut Watch,
     ) -> Poll<io::Result<usize>> {
         let space = lane.space();
         if !space.is_empty() {
@@ -339,7 +385,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
                 lane.received(count);
                 return Poll::Ready(Ok(count));
             }
-            return self.poll_read(cx, lane);
+            let result = self.poll_read(cx, lane);
+            watch.is_read = result.is_pending();
+            return result;
         }
         if self.eof {
             return Poll::Pending;

@@ -25,6 +25,13 @@ impl Stream {
         }
     }
 
+    pub(crate) fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(tcp) => tcp,
+            Self::Tls(tls) => tls.get_ref().0,
+        }
+    }
+
     pub(crate) const fn is_tls(&self) -> bool {
         matches!(self, Self::Tls(_))
     }

@@ -225,17 +225,25 @@ impl<C: Leg, U: Leg, const STATUS: usize> Bridge for ExecBridge<C, U, STATUS> {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        match self.phase {
+        let phase = match self.phase {
             Phase::Closing { .. } if self.client_side.lost && self.upstream_side.lost => None,
             Phase::Closing { until, .. } => Some(until),
             Phase::Opening { until } => Some(self.liveness.deadline().map_or(until, |due| due.min(until))),
             Phase::Running => self.liveness.deadline(),
             Phase::Finishing { until } => until.filter(|_| self.awaits_client()),
             Phase::Dialing => None,
-        }
+        };
+        let delivery = self.is_undelivered().then(|| self.liveness.idle_deadline()).flatten();
+        [phase, delivery, self.cancel_deadline()].into_iter().flatten().min()
     }
 
     fn time(&mut self, now: Instant) {
+        if self.cancel_deadline().is_some_and(|cancel| cancel <= now) {
+            self.upstream_side = SideState::GONE;
+        }
+        if self.is_undelivered() && self.liveness.is_stalled(now) {
+            self.end_without_client(Outcome::Idle, now);
+        }
         match self.phase {
             Phase::Opening { until } if until <= now => {
                 self.status.set_error(if self.client.is_ready() {
@@ -260,6 +268,14 @@ impl<C: Leg, U: Leg, const STATUS: usize> Bridge for ExecBridge<C, U, STATUS> {
             Phase::Opening { .. } | Phase::Running => self.keep_alive(now),
             _ => {}
         }
+    }
+
+    fn is_done_with_upstream(&self) -> bool {
+        self.is_over() && self.upstream_side.lost
+    }
+
+    fn ask_client(&mut self) {
+        self.client.ping();
     }
 
     fn shut_down(&mut self) {
@@ -297,8 +313,16 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
             Due::Idle => {
                 self.status.set_error("the session was idle for too long");
                 self.finish(Outcome::Idle);
+                self.liveness.active(now);
             }
         }
+    }
+
+    /// When an upstream that was given up has had its time. It may be deaf behind input that it does not read, and the
+    /// client's Close waits behind more of that.
+    fn cancel_deadline(&self) -> Option<Instant> {
+        let is_given_up = self.outcome == Some(Outcome::Idle) && !self.upstream_side.lost;
+        Some(self.liveness.last_active().filter(|_| is_given_up)?.after(CANCEL))
     }
 
     /// Lets data flow when all streams of both sides are open.

@@ -8,7 +8,7 @@ use crate::shift::shift;
 use crate::spdy::frame::MAX_LENGTH;
 
 /// Room in front of the first byte that is read, for the longest data header of any leg.
-pub const HEADROOM: usize = 16;
+pub const HEADROOM: usize = 24;
 
 /// Payloads of fewer bytes than this may be moved, so that many of them leave in one piece; payloads
 /// of this size and more stay where they were read.

@@ -19,6 +19,8 @@ struct Running {
     next_ping: Instant,
     /// When data went either way last.
     active: Instant,
+    /// The client was written data since it was looked at whether it takes any.
+    client_took: bool,
     client: Peer,
     upstream: Peer,
 }
@@ -60,7 +62,8 @@ impl Liveness {
     pub(super) fn start(&mut self, now: Instant) {
         let peer = Peer { heard: now, busy: false, held: false, mute: false, asked: None, round_trip: None };
         let next_ping = now.after(self.ping_interval);
-        self.running = Some(Running { next_ping, active: now, client: peer, upstream: peer });
+        self.running =
+            Some(Running { next_ping, active: now, client_took: false, client: peer, upstream: peer });
     }
 
     /// The protocol of `side` has no heartbeats.
@@ -118,6 +121,7 @@ impl Liveness {
     pub(super) fn told(&mut self, side: Side) {
         if let Some(running) = &mut self.running {
             running.peer_mut(side).busy = true;
+            running.client_took |= side == Side::Client;
         }
     }
 
@@ -129,13 +133,34 @@ impl Liveness {
         }
     }
 
+    /// When data went either way last, or the session began to be over for want of it.
+    pub(super) fn last_active(&self) -> Option<Instant> {
+        Some(self.running?.active)
+    }
+
+    /// When a session is idle for too long.
+    pub(super) fn idle_deadline(&self) -> Option<Instant> {
+        let running = self.running.filter(|_| !self.idle.is_zero())?;
+        Some(running.active.after(self.idle))
+    }
+
+    /// True if the client has taken nothing for as long as a session may be idle, or up to twice as long.
+    pub(super) fn is_stalled(&mut self, now: Instant) -> bool {
+        let is_due = self.idle_deadline().is_some_and(|deadline| deadline <= now);
+        let Some(running) = self.running.as_mut().filter(|_| is_due) else { return false };
+        if core::mem::take(&mut running.client_took) {
+            running.active = now;
+            return false;
+        }
+        true
+    }
+
     /// When [`due`](Self::due) has something next.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let running = self.running?;
         let peers = [Side::Client, Side::Upstream].map(|side| self.death(&running, side));
         let ping = (!self.ping_interval.is_zero()).then_some(running.next_ping);
-        let idle = (!self.idle.is_zero()).then(|| running.active.after(self.idle));
-        peers.into_iter().chain([ping, idle]).flatten().min()
+        peers.into_iter().chain([ping, self.idle_deadline()]).flatten().min()
     }
 
     /// What has to be done now; a ping that is due is counted as sent.
@@ -146,7 +171,7 @@ impl Liveness {
                 return Due::Dead(side);
             }
         }
-        if !self.idle.is_zero() && running.active.after(self.idle) <= now {
+        if self.idle_deadline().is_some_and(|deadline| deadline <= now) {
             return Due::Idle;
         }
         if self.ping_interval.is_zero() || running.next_ping > now {

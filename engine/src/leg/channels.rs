@@ -17,8 +17,8 @@ pub(super) const CHANNEL_BYTE: usize = 1;
 /// | WebSocket frame header | '0' + channel | base64 ...       base64 protocols, text messages
 /// ```
 #[derive(Debug)]
-pub(super) struct Channels<M> {
-    pub(super) messages: Messages<M>,
+pub(super) struct Channels<M, const N: usize = 320> {
+    pub(super) messages: Messages<M, N>,
     pub(super) protocol: Subprotocol,
     /// Channel of the message that is being received; `None` before its first byte.
     message: Option<Channel>,
@@ -41,7 +41,7 @@ pub(super) enum Received {
     },
 }
 
-impl<M: Masking> Channels<M> {
+impl<M: Masking, const N: usize> Channels<M, N> {
     pub(super) const fn new(protocol: Subprotocol, limits: &Limits, keys: M) -> Self {
         Self { messages: Messages::new(limits, keys), protocol, message: None, padded: false }
     }

@@ -3,13 +3,13 @@ use core::ops::Range;
 use super::{Close, LegError};
 use crate::limits::Limits;
 use crate::step::Step;
-use crate::ws::{self, CloseCode, FrameHeader, Masking, Opcode};
+use crate::ws::{self, CONTROL_FRAME_BYTES, CloseCode, FrameHeader, Masking, Opcode};
 
-/// A WebSocket as every leg on one has it: messages in pieces; pings and the Close answered.
+/// A WebSocket as every leg on one has it: messages in pieces; pings and the Close answered, in an outbox of `N` bytes.
 #[derive(Debug)]
-pub(super) struct Messages<M> {
+pub(super) struct Messages<M, const N: usize = 320> {
     receiver: ws::Receiver,
-    sender: ws::Sender,
+    sender: ws::Sender<N>,
     keys: M,
 }
 
@@ -20,7 +20,7 @@ pub(super) enum Received {
     End { clean: bool },
 }
 
-impl<M: Masking> Messages<M> {
+impl<M: Masking, const N: usize> Messages<M, N> {
     /// Text is not checked to be UTF-8: where it is taken at all its bytes may be any.
     pub(super) const fn new(limits: &Limits, keys: M) -> Self {
         Self {
@@ -69,6 +69,11 @@ impl<M: Masking> Messages<M> {
             Ok(Some((header, size))) if !header.opcode.is_control() => Some(size),
             _ => None,
         }
+    }
+
+    /// Header bytes that are sure to come before the next payload byte.
+    pub(super) fn least_lead(&self) -> usize {
+        self.receiver.lead()
     }
 
     /// Payload bytes of the current data frame that have not arrived; 0 between frames.
@@ -130,6 +135,11 @@ impl<M: Masking> Messages<M> {
     /// Queues a whole frame of [`frame`](Self::frame)'s, where [`can_receive`](Self::can_receive) left room for it.
     pub(super) fn push(&mut self, frame: &[u8]) {
         let _ = self.sender.outbox_mut().push(frame);
+    }
+
+    /// Bytes that can be [pushed](Self::push) and leave room for any answer.
+    pub(super) fn room(&self) -> usize {
+        self.sender.outbox().room().saturating_sub(2 * CONTROL_FRAME_BYTES)
     }
 
     #[inline]

@@ -33,7 +33,7 @@ def session(verb, pod, command, stdin, terminal):
     asked = {"container": "main", "stdin": stdin, "stdout": True, "stderr": not terminal, "tty": terminal}
     if verb == "exec":
         asked["command"] = command
-    opened = stream(connect, pod, "default", **asked, _preload_content=False, capture_all=False, binary=True)
+    opened = stream(connect, pod, "default", **asked, _preload_content=False, binary=True)
     before = termios.tcgetattr(0) if terminal else None
     if terminal:
         tty.setraw(0)

@@ -66,6 +66,49 @@ pub(crate) fn python() -> Result<PathBuf, String> {
     Ok(python)
 }
 
+/// The same, with Python's `kubernetes`; its version.
+pub(crate) fn python_kubernetes() -> Result<(PathBuf, String), String> {
+    let (python, pinned) = (python()?, source("python/requirements.txt"));
+    step(
+        Command::new(&python)
+            .args(["-m", "pip", "install", "--quiet", "--require-hashes", "-r"])
+            .arg(&pinned),
+    )?;
+    let requirements = fs::read_to_string(pinned).map_err(|error| error.to_string())?;
+    let version =
+        requirements.lines().find_map(|line| line.strip_prefix("kubernetes==")).ok_or("no version")?;
+    Ok((python, version.split(' ').next().unwrap_or_default().to_owned()))
+}
+
+/// The program for Node, next to the packages of its lock file.
+pub(crate) fn node() -> Result<(PathBuf, String), String> {
+    let (source, place) = (source("node"), place("node")?);
+    let lock = fs::read(source.join("package-lock.json")).map_err(|error| error.to_string())?;
+    // Written when all is there: what was interrupted is no installation.
+    let mark = place.join("installed.json");
+    let fresh = fs::read(&mark).is_ok_and(|installed| installed == lock);
+    for name in ["client.js", "package.json", "package-lock.json"] {
+        fs::copy(source.join(name), place.join(name)).map_err(|error| format!("{name}: {error}"))?;
+    }
+    if !fresh {
+        step(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&place))?;
+        fs::write(mark, &lock).map_err(|error| error.to_string())?;
+    }
+    let lock: serde_json::Value = serde_json::from_slice(&lock).map_err(|error| error.to_string())?;
+    let package = &lock["packages"]["node_modules/@kubernetes/client-node"];
+    Ok((place.join("client.js"), package["version"].as_str().unwrap_or_default().to_owned()))
+}
+
+/// The program with kube-rs.
+pub(crate) fn kube_rs() -> Result<(PathBuf, String), String> {
+    let (source, place) = (source("rust"), place("rust")?);
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    step(cargo.args(["build", "--locked", "--quiet", "--target-dir"]).arg(&place).current_dir(&source))?;
+    let manifest = fs::read_to_string(source.join("Cargo.toml")).map_err(|error| error.to_string())?;
+    let version = manifest.split_once("kube = { version = \"=").and_then(|(_, rest)| rest.split_once('"'));
+    Ok((place.join("debug/kube-client"), version.ok_or("no version")?.0.to_owned()))
+}
+
 /// A kubectl of `tests/peers/kubectl/wheels.txt`.
 pub(crate) fn kubectl(version: &str) -> Result<PathBuf, String> {
     let program = peers().join(format!("kubectl-{version}"));

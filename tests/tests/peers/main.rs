@@ -4,9 +4,13 @@
 //! `cargo test`. What cannot be installed is NOT RUN, which is a failure under `STRAIT_REQUIRE_PEERS=1`. The tables of all that ran are written into
 //! `docs/PEERS.md`, except on CI.
 
+mod autobahn;
+mod browser;
+mod echo;
 mod go;
 mod install;
 mod kubectl;
+mod libraries;
 mod scenario;
 mod table;
 mod way;
@@ -16,7 +20,15 @@ use std::process::ExitCode;
 
 use crate::table::{Report, Suite};
 
-const SUITES: [Suite; 2] = [go::SUITE, kubectl::SUITE];
+const SUITES: [Suite; 7] = [
+    go::SUITE,
+    kubectl::SUITE,
+    libraries::PYTHON,
+    libraries::NODE,
+    libraries::RUST,
+    autobahn::SUITE,
+    browser::SUITE,
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();

@@ -6,7 +6,7 @@ use strait::k8s::{Pod, StreamSet, Subprotocol, Verb};
 use super::connect::ConnectError;
 use super::server::Server;
 use super::session::Session;
-use super::upgrade::upgrade;
+use super::upgrade::{Upgraded, upgrade};
 
 /// Bytes that a target takes besides the command.
 const TARGET: usize = 2048;
@@ -23,7 +23,7 @@ pub enum Transport {
     Spdy,
 }
 
-/// Runs commands in containers, and attaches to their main processes.
+/// Runs commands in containers, attaches to their main processes, and forwards to ports of pods.
 #[derive(Debug, Clone)]
 pub struct Executor {
     server: Server,
@@ -72,25 +72,41 @@ impl Executor {
     }
 
     async fn open(&self, target: &str, verb: Verb, streams: StreamSet) -> Result<Session, ConnectError> {
-        let websocket = |offer| upgrade(&self.server, target, Transport::WebSocket, offer, &self.limits);
-        let spdy = Subprotocol::SPDY_CLIENT_OFFER;
-        let upgraded = match self.transport {
-            Transport::Spdy => upgrade(&self.server, target, Transport::Spdy, spdy, &self.limits).await?,
-            Transport::WebSocket => websocket(Subprotocol::WEBSOCKET_CLIENT_OFFER).await?,
-            // v5 alone, as kubectl: an older server would take v4, which cannot half-close standard input, where SPDY can.
-            Transport::Fallback => match websocket(Subprotocol::TRANSLATOR).await {
+        // Falling back, v5 alone, as kubectl: an older server would take v4, which cannot half-close standard input, where SPDY can.
+        let websocket = match self.transport {
+            Transport::WebSocket => Subprotocol::WEBSOCKET_CLIENT_OFFER,
+            Transport::Fallback | Transport::Spdy => Subprotocol::TRANSLATOR,
+        };
+        let upgraded = self.upgrade(target, (websocket, Subprotocol::SPDY_CLIENT_OFFER)).await?;
+        Ok(Session::new(upgraded, streams, verb, self.limits))
+    }
+
+    /// Asks for an upgrade with what is offered over WebSocket, or over SPDY.
+    pub(super) async fn upgrade(
+        &self,
+        target: &str,
+        (websocket, spdy): (&'static [Subprotocol], &'static [Subprotocol]),
+    ) -> Result<Upgraded, ConnectError> {
+        let ask = |transport, offered| upgrade(&self.server, target, transport, offered, &self.limits);
+        match self.transport {
+            Transport::Spdy => ask(Transport::Spdy, spdy).await,
+            Transport::WebSocket => ask(Transport::WebSocket, websocket).await,
+            Transport::Fallback => match ask(Transport::WebSocket, websocket).await {
                 Err(error) if error.is_upgrade_failure() => {
                     tracing::debug!(%error, "falling back to SPDY");
-                    upgrade(&self.server, target, Transport::Spdy, spdy, &self.limits).await?
+                    ask(Transport::Spdy, spdy).await
                 }
-                other => other?,
+                other => other,
             },
-        };
-        Ok(Session::new(upgraded, streams, verb, self.limits))
+        }
+    }
+
+    pub(super) const fn limits(&self) -> &Limits {
+        &self.limits
     }
 }
 
-fn target<E: Into<ConnectError>>(
+pub(super) fn target<E: Into<ConnectError>>(
     room: usize,
     write: impl FnOnce(&mut [u8]) -> Result<usize, E>,
 ) -> Result<String, ConnectError> {

@@ -42,6 +42,8 @@ pub struct Connection<T> {
     phase: Phase,
     timers: Timers,
     next_ping: u32,
+    /// The peer has sent a GOAWAY.
+    peer_goes: bool,
     /// Bytes that may be read although the connection is held up.
     allowance: usize,
 }
@@ -104,6 +106,7 @@ impl<T> Connection<T> {
                 close: now,
             },
             next_ping: if role == Role::Client { 1 } else { 2 },
+            peer_goes: false,
             allowance: 0,
         }
     }
@@ -210,7 +213,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
                 Some(Event::RstStream { stream, status }) => state.rst_stream(stream.get(), status),
                 Some(Event::Ping { id }) => state.ping(id),
                 // Streams that are open may still go on; upstream's peers close right away.
-                Some(Event::GoAway { .. }) => state.refuse(),
+                Some(Event::GoAway { .. }) => {
+                    self.peer_goes = true;
+                    state.refuse();
+                }
                 Some(Event::PingReply { .. } | Event::Headers { .. }) | None => {}
             }
             self.start += step.consumed;
@@ -288,7 +294,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
                 let (is_closing, is_drained) = (state.is_closing(), state.is_drained());
                 drop(state);
                 if is_closing || (is_drained && self.output.is_empty()) {
-                    self.go_away(End::Closed, GoawayStatus::OK);
+                    let end = if self.peer_goes && !is_closing { End::Finished } else { End::Closed };
+                    self.go_away(end, GoawayStatus::OK);
                     return true;
                 }
                 false

@@ -184,8 +184,9 @@ impl Entry {
 
     /// Ends both halves behind what is queued.
     pub(super) fn reset_behind(&mut self, id: u32) {
+        let has_ended = self.is_ended();
         self.local_open = false;
-        if self.check_reset(Duration::ZERO).is_ok() {
+        if !has_ended && self.check_reset(Duration::ZERO).is_ok() {
             self.remote = Remote::Finished;
             if let Some(id) = StreamId::new(id) {
                 self.outgoing.push_back(frame::rst_stream(id, RstStatus::CANCEL).to_vec());

@@ -13,15 +13,17 @@ const PIECE: usize = 64 * 1024;
 /// Copies both ways between a data stream and a connection at this end until both have ended. The end of one direction is
 /// passed on as a half-close, and the other one goes on for as long as it takes.
 ///
-/// What the peer sent in front of a reset is still delivered, if that takes no longer than `linger`.
+/// What the peer sent in front of a reset is still delivered, if that takes no longer than `linger`. When `local` has ended its
+/// half, `finish` is ended with it.
 pub(super) async fn join<L: AsyncRead + AsyncWrite + Unpin>(
     data: &PairStream,
+    finish: Option<&PairStream>,
     local: L,
     linger: Duration,
 ) -> Result<(), ForwardError> {
     let (mut reader, mut writer) = tokio::io::split(local);
     let mut inbound = pin!(inbound(data, &mut writer));
-    let mut outbound = pin!(outbound(&mut reader, data));
+    let mut outbound = pin!(outbound(&mut reader, data, finish));
     let mut inbound_has_ended = false;
     let gone = tokio::select! {
         // What has ended well has ended, whatever came after it.
@@ -96,12 +98,19 @@ async fn inbound(data: &PairStream, local: &mut (impl AsyncWrite + Unpin)) -> Re
     }
 }
 
-async fn outbound(local: &mut (impl AsyncRead + Unpin), data: &PairStream) -> Result<(), ForwardError> {
+async fn outbound(
+    local: &mut (impl AsyncRead + Unpin),
+    data: &PairStream,
+    finish: Option<&PairStream>,
+) -> Result<(), ForwardError> {
     let mut buffer = vec![0; PIECE];
     loop {
         let count = local.read(&mut buffer).await.map_err(ForwardError::Local)?;
         if count == 0 {
             data.finish();
+            if let Some(stream) = finish {
+                stream.finish();
+            }
             return Ok(());
         }
         data.put(&buffer[..count]).await.map_err(ForwardError::Stream)?;

@@ -1,5 +1,5 @@
 use super::*;
-use strait::spdy::StreamId;
+use strait::spdy::{Event, HeaderWriter, Receiver, SkipBlocks, StreamId};
 use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
 
 const LIMITS: Limits = Limits {
@@ -366,4 +366,57 @@ async fn an_idle_connection_ends_in_its_time() {
     let started = tokio::time::Instant::now();
     assert_eq!(near.await.unwrap(), End::Idle);
     assert!(started.elapsed() >= Duration::from_mins(1));
+}
+
+/// The text of the error stream, and the resets, of a client that opens `stream` and nothing else.
+async fn half_a_pair(stream: &str) -> (String, Vec<u32>) {
+    let (mut client, there) = duplex(64 * 1024);
+    let (mut pairs, connection) = server(there, &[], &Limits { ping_interval: Duration::ZERO, ..LIMITS });
+    tokio::spawn(connection);
+    let headers = [("streamtype", stream), ("port", "80"), ("requestid", "5")];
+    let mut wire = [0; 256];
+    let one = StreamId::new(1).unwrap();
+    let len = HeaderWriter::new().syn_stream(one, false, &headers, &mut wire).unwrap();
+    client.write_all(&wire[..len]).await.unwrap();
+    let too_early =
+        timeout(LIMITS.stream_creation.saturating_sub(Duration::from_secs(1)), pairs.next()).await;
+    assert!(too_early.is_err());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let (mut bytes, mut text, mut resets) = (vec![0; 4096], String::new(), Vec::new());
+    let len = client.read(&mut bytes).await.unwrap();
+    let (mut at, mut receiver) = (0, Receiver::new(Role::Client, &LIMITS, SkipBlocks));
+    while at < len {
+        let step = receiver.receive(&bytes[at..len]).unwrap();
+        match step.event {
+            Some(Event::Data { range, .. }) => text.push_str(str::from_utf8(&bytes[at..len][range]).unwrap()),
+            Some(Event::RstStream { stream, .. }) => resets.push(stream.get()),
+            _ => {}
+        }
+        at += step.consumed;
+    }
+    (text, resets)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pair_that_is_not_completed_is_told_so_and_reset() {
+    let (text, resets) = half_a_pair("error").await;
+    assert!(
+        text.starts_with("(conn=0x") && text.ends_with(", request=5) timed out waiting for streams"),
+        "{text}"
+    );
+    assert_eq!(resets, [1]);
+    assert_eq!(half_a_pair("data").await, (String::new(), vec![1]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_reads_no_answers_is_not_read_either() {
+    let (mut client, there) = duplex(1024);
+    let (_pairs, connection) = server(there, &[], &LIMITS);
+    tokio::spawn(connection);
+    let pings = strait::spdy::frame::ping(1).repeat(1000);
+    let mut sent = 0;
+    while timeout(Duration::from_secs(1), client.write_all(&pings)).await.is_ok() {
+        sent += pings.len();
+        assert!(sent < 1_000_000);
+    }
 }

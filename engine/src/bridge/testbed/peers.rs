@@ -351,7 +351,7 @@ pub(in crate::bridge) fn base64(bytes: &[u8]) -> Vec<u8> {
     text
 }
 
-fn unbase64(text: &[u8]) -> Vec<u8> {
+pub(in crate::bridge) fn unbase64(text: &[u8]) -> Vec<u8> {
     assert_eq!(text.len() % 4, 0);
     let mut bytes = Vec::new();
     for quantum in text.chunks(4) {

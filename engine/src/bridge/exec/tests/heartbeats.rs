@@ -181,3 +181,33 @@ fn a_session_without_data_ends_although_both_peers_are_alive() {
         assert!(status(&pair).contains("idle for too long"), "{wires:?}");
     }
 }
+
+#[test]
+fn an_idle_session_does_not_wait_for_an_upstream_that_does_not_read() {
+    for wires in Wire::pairs() {
+        let mut pair = running(wires);
+        pair.session.upstream.takes = 0;
+        pair.session.client_sends(&pair.client.data(Channel::STDIN, b"nobody reads this"));
+        pass(&mut pair, 300, &[Side::Client, Side::Upstream]);
+        assert_eq!(pair.session.bridge.outcome(), Some(Outcome::Idle), "{wires:?}");
+        pass(&mut pair, 2, &[]);
+        assert!(!pair.session.bridge.is_writable(Side::Upstream), "{wires:?}");
+    }
+}
+
+#[test]
+fn output_does_not_wait_for_ever_for_a_client_that_does_not_read() {
+    for wires in Wire::pairs() {
+        let mut pair = running(wires);
+        pair.session.client.takes = 5;
+        pair.session.upstream_sends(&pair.upstream.data(Channel::STDOUT, &[b'x'; 1000]));
+        pair.session.upstream_ends();
+        pass(&mut pair, 290, &[Side::Client]);
+        // It reads again, if slowly, so it has its time again.
+        pair.session.client.takes += 5;
+        pass(&mut pair, 300, &[Side::Client]);
+        assert!(!pair.session.bridge.is_finished(), "{wires:?}");
+        pass(&mut pair, 20, &[Side::Client]);
+        assert!(pair.session.bridge.is_finished(), "{wires:?}");
+    }
+}
