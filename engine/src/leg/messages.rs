@@ -7,7 +7,7 @@ use crate::ws::{self, CONTROL_FRAME_BYTES, CloseCode, FrameHeader, Masking, Opco
 
 /// A WebSocket as every leg on one has it: messages in pieces; pings and the Close answered, in an outbox of `N` bytes.
 #[derive(Debug)]
-pub(super) struct Messages<M, const N: usize = 320> {
+pub(super) struct Messages<M, const N: usize = 276> {
     receiver: ws::Receiver,
     sender: ws::Sender<N>,
     keys: M,

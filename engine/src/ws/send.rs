@@ -5,9 +5,9 @@ use crate::{Full, Outbox, Role};
 /// `N` bytes.
 ///
 /// Pings and pongs leave room for one Close frame, so that a connection can always be closed in order.
-/// `N` must hold two control frames.
+/// `N` must hold two control frames; a heartbeat more keeps a leg receiving while its own waits.
 #[derive(Debug, Clone)]
-pub struct Sender<const N: usize = 292> {
+pub struct Sender<const N: usize = 276> {
     outbox: Outbox<N>,
     role: Role,
     closing: bool,
