@@ -15,9 +15,11 @@
 
 mod binary;
 mod board;
+mod channel_client;
 mod checksum;
 mod counters;
 mod exec_client;
+mod forward_client;
 mod forwarding;
 mod kubectl;
 mod old_kubectl;
@@ -36,9 +38,11 @@ mod websocket_wire;
 
 pub use binary::{gateway, peers, strait};
 pub use board::{Board, BoardCounters};
+pub use channel_client::ChannelClient;
 pub use checksum::{Checksum, checksum_of};
 pub use counters::{Counters, Held, is_alive};
 pub use exec_client::{EXEC_PATH, exec_prints, exec_request};
+pub use forward_client::{ForwardClient, Forwards};
 pub use forwarding::Forwarding;
 pub use kubectl::{Kubectl, Rig, missing};
 pub use old_kubectl::kubectl_1_20;

@@ -13,9 +13,9 @@ use tokio_tungstenite::tungstenite::{Error, Message, WebSocket};
 pub const PORT_FORWARD_PATH: &str = "/api/v1/namespaces/default/pods/demo/portforward";
 
 /// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a read may take before other things are looked at.
-const POLL: Duration = Duration::from_millis(20);
+pub(crate) const POLL: Duration = Duration::from_millis(20);
 
 /// What carries the SPDY connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -200,8 +200,9 @@ impl PairClient {
             .collect()
     }
 
-    fn read(&mut self) {
-        let mut buffer = [0; 64 * 1024];
+    /// Reads once, for a moment.
+    pub(crate) fn read(&mut self) {
+        let mut buffer = vec![0; 64 * 1024];
         let count = match &mut self.wire {
             Wire::Spdy(socket) => socket.read(&mut buffer),
             Wire::Tunnel(websocket) => match websocket.read() {
@@ -227,7 +228,8 @@ impl PairClient {
         }
     }
 
-    fn receive(&mut self) {
+    /// Takes in what was read.
+    pub(crate) fn receive(&mut self) {
         let mut at = 0;
         let mut answers = Vec::new();
         loop {
@@ -238,7 +240,7 @@ impl PairClient {
             }
             match step.event {
                 Some(Event::SynReply { stream, .. }) => {
-                    self.streams.entry(stream.get()).or_default().replied = true
+                    self.streams.entry(stream.get()).or_default().replied = true;
                 }
                 Some(Event::Data { stream, range, fin, .. }) => {
                     let came = self.streams.entry(stream.get()).or_default();

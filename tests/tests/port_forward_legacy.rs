@@ -138,8 +138,8 @@ fn two_ports_are_two_pairs_of_channels() {
         assert_eq!(client.next(), None, "closed when all have ended");
         eventually(SOON, || if one.open() + two.open() == 0 { Ok(()) } else { Err("connections are left") });
         eventually(SOON, || {
-            let log = node.log();
-            if log.contains("session ended") { Ok(()) } else { Err(log) }
+            let said = node.log();
+            if said.contains("session ended") { Ok(()) } else { Err(said) }
         });
     }
 }

@@ -192,7 +192,7 @@ fn a_pair_that_the_client_resets_ends_at_the_target() {
     });
     each(|_, mut client| {
         let (error, data) = client.pair(target.port());
-        client.send(data, &[7; 100_000], false);
+        client.send(data, &vec![7; 100_000], false);
         client.reset(data);
         assert_eq!(text.recv_timeout(SOON).expect("the target sees the end"), 100_000);
         client.until("the end of the error stream", |client| client.came(error).is_over());

@@ -2,7 +2,7 @@
 //!
 //! * A [`Session`] joins two connections by a bridge of the engine. It runs over any [`Connection`]: an `embassy-net`
 //!   socket, or whatever reads and writes by `embedded-io-async` ([`Io`], [`Halves`]).
-//! * [`serve`] is a whole connection of a client, from its request to its end: a session, a plain request, a refusal.
+//! * [`serve()`] is a whole connection of a client, from its request to its end: a session, a plain request, a refusal.
 //! * A [`State`] is the memory of a gateway for `N` connections at a time over `embassy-net`, [`new`] starts it, and each
 //!   [`Runner`] serves one connection after the other.
 //!

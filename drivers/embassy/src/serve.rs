@@ -5,7 +5,7 @@ use embedded_io_async::ErrorKind;
 use strait::Limits;
 use strait::bridge::{Bridge, ExecBridge, Outcome};
 use strait::gateway::{Attempt, DialError, Hop, Planner, Then, UpstreamProtocol};
-use strait::http::{Body, Request, Response, origin, write_text};
+use strait::http::{Body, HeadError, Request, Response, origin, write_text};
 use strait::k8s::{StreamSet, Subprotocol};
 use strait::leg::{SpdyLeg, WebSocketLeg};
 use strait::spdy::SkipBlocks;
@@ -138,7 +138,7 @@ enum Way {
 /// Decides what a request gets. On the stack, and not in the memory of the session: it is large, and soon over.
 #[inline(never)]
 fn route(head: &[u8], peer: Option<IpAddr>, options: &Options<'_>, out: &mut [u8]) -> Way {
-    let request: Request<'_, HEADERS> = match Request::parse(head) {
+    let request = match parse(head) {
         Ok(request) => request,
         Err(error) => return answer(error.status(), error, out),
     };
@@ -155,6 +155,12 @@ fn route(head: &[u8], peer: Option<IpAddr>, options: &Options<'_>, out: &mut [u8
     let planner =
         Planner { protocol: UpstreamProtocol::Spdy, translates_port_forward: false, ..Planner::default() };
     plan(&planner, &request, &hop, out).unwrap_or_else(|refused| refusal(&refused, &request, out))
+}
+
+// Each step is a function of its own: on the stack, what one takes is free again for the next.
+#[inline(never)]
+fn parse(head: &[u8]) -> Result<Request<'_, HEADERS>, HeadError> {
+    Request::parse(head)
 }
 
 #[inline(never)]
@@ -177,20 +183,36 @@ fn plan(
         let length = plain.write_request(request, hop, out).map_err(Refusal::CannotPass)?;
         return Ok(Way::Plain { request: length, body: plain.body() });
     }
-    // No key of this end's is needed: upstream is asked for SPDY, or for what the client asked for.
-    let plan = planner.plan(request, [0; 16])?;
-    let answers_first = plan.answers_first();
-    let attempt = plan.attempts.into_iter().next().ok_or(Refusal::UnknownUpgrade)?;
+    let Chosen { attempt, streams, agreed } = choose(planner, request)?;
     let length = attempt.write_request(request, hop, out).map_err(Refusal::CannotPass)?;
-    match plan.agreed.filter(|_| answers_first) {
+    match agreed {
         Some(agreed) => {
             let behind = out.get_mut(length..).unwrap_or_default();
             let answer = agreed.write(behind).map_err(Refusal::CannotPass)?;
-            Ok(Way::Translate { request: length, answer, streams: plan.streams, agreed, attempt })
+            Ok(Way::Translate { request: length, answer, streams, agreed, attempt })
         }
-        None if attempt.then == Then::PassOn => Ok(Way::PassOn { request: length, attempt }),
-        None => Err(Refusal::UnknownUpgrade),
+        None => Ok(Way::PassOn { request: length, attempt }),
     }
+}
+
+/// What is taken of a plan.
+struct Chosen {
+    attempt: Attempt,
+    streams: StreamSet,
+    /// Only for a session that is translated.
+    agreed: Option<Accepted>,
+}
+
+#[inline(never)]
+fn choose(planner: &Planner, request: &Request<'_, HEADERS>) -> Result<Chosen, Refusal<'static>> {
+    // No key of this end's is needed: upstream is asked for SPDY, or for what the client asked for.
+    let plan = planner.plan(request, [0; 16])?;
+    let agreed = plan.agreed.filter(|_| plan.answers_first());
+    let attempt = plan.attempts.first().cloned().ok_or(Refusal::UnknownUpgrade)?;
+    if agreed.is_none() && attempt.then != Then::PassOn {
+        return Err(Refusal::UnknownUpgrade);
+    }
+    Ok(Chosen { attempt, streams: plan.streams, agreed })
 }
 
 #[inline(never)]

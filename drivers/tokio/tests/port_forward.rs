@@ -53,10 +53,10 @@ async fn target(reads: bool) -> io::Result<SocketAddr> {
 
 /// Bytes that a connection takes in the time.
 async fn throughput(forwarder: &Forwarder, target: SocketAddr) -> io::Result<u64> {
-    let mut forwarded = forwarder.open(target.port()).await.map_err(io::Error::other)?;
+    let mut stream = forwarder.open(target.port()).await.map_err(io::Error::other)?;
     let (piece, started, mut sent) = (vec![7; 64 * 1024], Instant::now(), 0);
     while started.elapsed() < MEASURED {
-        forwarded.write_all(&piece).await?;
+        stream.write_all(&piece).await?;
         sent += piece.len() as u64;
     }
     Ok(sent)

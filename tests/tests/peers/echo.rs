@@ -122,10 +122,10 @@ fn echo(mut socket: TcpStream, role: Role, mut buffer: Vec<u8>) -> io::Result<St
                     out.extend_from_slice(piece);
                 }
                 Some(Event::Ping { range }) => {
-                    sender.pong(&input[range], key()).expect("the outbox is empty")
+                    sender.pong(&input[range], key()).expect("the outbox is empty");
                 }
                 Some(Event::Close { code, .. }) => {
-                    sender.close(code, "", key()).expect("the outbox is empty")
+                    sender.close(code, "", key()).expect("the outbox is empty");
                 }
                 _ => {}
             }

@@ -1,3 +1,5 @@
+use strait_tests::strait;
+
 use crate::install::GoPeers;
 use crate::scenario::{
     ATTACH, DATE, Difference, FORWARD, MISSING, REFUSED, STDIN, STREAMS, Scenario, TAIL, TERMINAL,
@@ -20,6 +22,11 @@ fn tables(_full: bool) -> Result<Vec<Table>, String> {
         (format!("Go {} WebSocket", new.version), transport("websocket")),
         (format!("Go {} SPDY", new.version), transport("spdy")),
     ];
+    let strait = Client::new(strait());
+    let clients = clients.into_iter().chain([
+        ("Strait WebSocket".into(), strait.clone()),
+        ("Strait SPDY".into(), strait.with_variable("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "false")),
+    ]);
     let mut ways = Vec::new();
     for (name, client) in clients {
         ways.extend(all_ways(&name, &client, &new));

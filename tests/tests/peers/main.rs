@@ -5,6 +5,7 @@
 //! `docs/PEERS.md`, except on CI.
 
 mod autobahn;
+mod browser;
 mod echo;
 mod go;
 mod install;
@@ -19,8 +20,15 @@ use std::process::ExitCode;
 
 use crate::table::{Report, Suite};
 
-const SUITES: [Suite; 6] =
-    [go::SUITE, kubectl::SUITE, libraries::PYTHON, libraries::NODE, libraries::RUST, autobahn::SUITE];
+const SUITES: [Suite; 7] = [
+    go::SUITE,
+    kubectl::SUITE,
+    libraries::PYTHON,
+    libraries::NODE,
+    libraries::RUST,
+    autobahn::SUITE,
+    browser::SUITE,
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();

@@ -1,4 +1,5 @@
 use std::any::Any;
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -167,11 +168,11 @@ impl Report {
                 self.count(cell, &format!("{suite}: {name}: {column}"));
             }
             let cells: Vec<_> = cells.iter().map(Cell::to_string).collect();
-            text += &format!("|{name}|{}|\n", cells.join("|"));
+            let _ = writeln!(text, "|{name}|{}|", cells.join("|"));
         }
         text.push('\n');
         for note in table.notes {
-            text += &format!("* {note}\n");
+            let _ = writeln!(text, "* {note}");
         }
         text.push('\n');
         text

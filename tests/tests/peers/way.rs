@@ -101,11 +101,6 @@ impl Way {
         Rig { client, proxy, node }
     }
 
-    /// True if Strait stands where there is a proxy, and where there is a node.
-    pub(crate) const fn strait(&self) -> (bool, bool) {
-        (matches!(self.proxy, Proxy::Strait(_)), matches!(self.node, Node::Strait(_)))
-    }
-
     /// Goes this way with each scenario. What `differences` explain must be just as they say.
     pub(crate) fn row(self, scenarios: &'static [Scenario], differences: &'static [Difference]) -> Row {
         let name = self.name.clone();
