@@ -125,13 +125,17 @@ fn four_kubectls_are_served_at_a_time() {
     let arguments = ["exec", "-i", "demo", "--", "sh", "-c", script];
     let mut running: Vec<_> = (0..4).map(|_| kubectl.start(&arguments, Stdio::piped(), TRANSFER)).collect();
     let children = |rig: &Rig| rig.node.children().len();
-    running.iter_mut().for_each(|running| running.write(b"one\n"));
+    for running in &mut running {
+        running.write(b"one\n");
+    }
     // The node's main process is one more.
     eventually(SOON, || match children(&rig) {
         5.. => Ok(()),
         count => Err(format!("{count} processes\n{}", rig.board.console())),
     });
-    running.iter_mut().for_each(|running| running.write(b"two\n"));
+    for running in &mut running {
+        running.write(b"two\n");
+    }
     for running in running {
         let finished = running.finish();
         rig.assert_exit(&finished, 0);
@@ -193,7 +197,7 @@ async fn the_board_serves_on_whatever_its_peers_do() {
         let mut session =
             Exec::script("echo ready; cat").with_stdin().open(rig.board.address(), V5).await.unwrap();
         assert_eq!(session.line().await.unwrap(), "ready");
-        session.try_send(&[0; 5_000_000], Duration::from_millis(10)).await.unwrap();
+        session.try_send(&vec![0; 5_000_000], Duration::from_millis(10)).await.unwrap();
         drop(session);
         eventually(SOON, || match rig.node.children().len() - before {
             0 => Ok(()),

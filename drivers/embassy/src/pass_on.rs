@@ -98,11 +98,10 @@ pub(crate) async fn answer<C: Connection, U: Connection>(
                 Poll::Pending => {}
             }
             match down.poll(cx, upstream, client) {
-                Err(_) => return Poll::Ready(false),
                 Ok(_) if down.state == State::Ended => return Poll::Ready(true),
                 Ok(true) => until = Instant::now() + idle,
                 Ok(false) if sleep(cx, until).is_pending() => return Poll::Pending,
-                Ok(false) => return Poll::Ready(false),
+                Ok(false) | Err(_) => return Poll::Ready(false),
             }
         }
     })
