@@ -83,7 +83,7 @@ fn a_frame_is_a_message_of_its_own() {
     let mut buffer = *b"....................hello";
     let start = leg.frame(DATA, false, &mut buffer, 20..25).unwrap();
     assert_eq!((start, leg.header_max(5)), (6, 14));
-    assert_eq!(buffer[6..8], [0x82, 0x8d]);
+    assert_eq!(buffer[6..8], [0x82, 0x80 | 0x0d]);
     let key = buffer[8..12].try_into().unwrap();
     crate::ws::mask(key, 0, &mut buffer[12..]);
     assert_eq!(&buffer[12..], b"\0\0\0\x07\0\0\0\x05hello");
