@@ -180,7 +180,7 @@ fn a_target_that_stops_reading_leaves_the_others_going() {
     const ROOM: usize = 2 << 20;
     const TOO_MUCH: usize = 8 << 20;
     let deaf = Target::start(|stream| {
-        thread::sleep(Duration::from_secs(60));
+        thread::sleep(Duration::from_mins(1));
         drop(stream);
     });
     let echo = Target::echo();
