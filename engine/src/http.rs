@@ -40,6 +40,7 @@ mod answer;
 mod error;
 mod framing;
 mod headers;
+pub mod origin;
 mod request;
 mod response;
 mod scan;

@@ -11,7 +11,10 @@ pub(crate) fn any_text() -> impl Strategy<Value = String> {
 }
 
 /// Text of these characters.
-pub(crate) fn text_of<L: Into<SizeRange>>(characters: &str, len: L) -> impl Strategy<Value = String> + use<L> {
+pub(crate) fn text_of<L: Into<SizeRange>>(
+    characters: &str,
+    len: L,
+) -> impl Strategy<Value = String> + use<L> {
     let characters: Vec<char> = characters.chars().collect();
     prop::collection::vec(prop::sample::select(characters), len).prop_map(String::from_iter)
 }

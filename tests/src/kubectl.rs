@@ -67,7 +67,10 @@ impl Kubectl {
     /// A kubectl with these arguments.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        command.args(&self.leading).arg(format!("--server={}", self.server)).args(arguments).env_clear();
+        // Behind the subcommand, where everybody takes it.
+        let (subcommand, rest) = arguments.split_at(1);
+        command.args(&self.leading).args(subcommand).arg(format!("--server={}", self.server)).args(rest);
+        command.env_clear();
         command.envs(self.environment()).stdin(Stdio::null());
         command
     }

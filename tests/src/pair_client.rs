@@ -13,9 +13,9 @@ use tokio_tungstenite::tungstenite::{Error, Message, WebSocket};
 pub const PORT_FORWARD_PATH: &str = "/api/v1/namespaces/default/pods/demo/portforward";
 
 /// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a read may take before other things are looked at.
-const POLL: Duration = Duration::from_millis(20);
+pub(crate) const POLL: Duration = Duration::from_millis(20);
 
 /// What carries the SPDY connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -200,7 +200,8 @@ impl PairClient {
             .collect()
     }
 
-    fn read(&mut self) {
+    /// Reads once, for a moment.
+    pub(crate) fn read(&mut self) {
         let mut buffer = vec![0; 64 * 1024];
         let count = match &mut self.wire {
             Wire::Spdy(socket) => socket.read(&mut buffer),
@@ -227,7 +228,8 @@ impl PairClient {
         }
     }
 
-    fn receive(&mut self) {
+    /// Takes in what was read.
+    pub(crate) fn receive(&mut self) {
         let mut at = 0;
         let mut answers = Vec::new();
         loop {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::counters::{children, descriptors, metric, resident_kib};
-use crate::{Counters, Finished, Held, Running, eventually, exec_prints, is_alive, strait};
+use crate::{Counters, Finished, Held, Running, eventually, exec_prints, gateway, is_alive, strait};
 
 /// How long a server may take to be ready.
 const READY: Duration = Duration::from_secs(10);
@@ -59,13 +59,8 @@ impl Server {
 
     /// A gateway on a free port, in front of `upstream`.
     pub fn gateway(upstream: &str, arguments: &[&str]) -> Self {
-        Self::spawn(
-            &[
-                &["gateway", "--listen", "127.0.0.1:0", "--drain-timeout", "0", "--upstream", upstream],
-                arguments,
-            ]
-            .concat(),
-        )
+        let own = ["gateway", "--listen", "127.0.0.1:0", "--drain-timeout", "0", "--upstream", upstream];
+        Self::of(Command::new(gateway()).args(own).args(arguments))
     }
 
     /// `http://HOST:PORT`.

@@ -178,7 +178,6 @@ async fn every_client_in_front_of_an_older_websocket() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a known defect: input in front of the last streams is waited with until all streams are open, so they never are"]
 async fn input_may_come_before_all_streams_are_open() {
     run(Upstream::WebSocketV5, &[Short(Opening::WithInput)]).await;
 }

@@ -30,6 +30,11 @@ pub(crate) fn artefacts(target_dir: &Path, profile: &str) -> PathBuf {
     target_dir.join(TARGET).join(profile)
 }
 
+/// The compiler that [`cargo`] uses, as it calls itself.
+pub(crate) fn compiler_version() -> Result<String> {
+    command(compiler()?).args(["--version"]).output().context("the compiler tells its version")
+}
+
 fn compiler() -> Result<String> {
     let found = ["rustc", DISTRIBUTION_RUSTC].into_iter().find(|rustc| has_sources(rustc));
     found.map(str::to_owned).with_context(|| {
@@ -47,7 +52,8 @@ fn has_sources(rustc: &str) -> bool {
 fn path_with_linker() -> Result<String> {
     let path = std::env::var("PATH").unwrap_or_default();
     let sysroot = command("rustc").args(["--print", "sysroot"]).output().context("rustc does not run")?;
-    let host = command("rustc").args(["--print", "host-tuple"]).output().context("rustc does not tell its host")?;
+    let host =
+        command("rustc").args(["--print", "host-tuple"]).output().context("rustc does not tell its host")?;
     let folder = Path::new(&sysroot).join("lib/rustlib").join(host).join("bin");
     if !folder.join("rust-lld").is_file() && !on_path("rust-lld", &path) {
         bail!("NOT RUN: rust-lld is missing, the linker for {TARGET}. rustup's compilers bring it");

@@ -3,13 +3,17 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use object::elf::{R_ARM_THM_JUMP24, R_ARM_THM_PC22};
-use object::{Object, ObjectSection, ObjectSymbol, RelocationFlags, RelocationTarget, SectionKind, SymbolKind};
+use object::{
+    Object, ObjectSection, ObjectSymbol, RelocationFlags, RelocationTarget, SectionKind, SymbolKind,
+};
 
 /// A linked ARM image with what its call graph is made of: functions, their relocations (`--emit-relocs`) and their
 /// stack frames (`-Z emit-stack-sizes`).
 pub(crate) struct Image {
     /// By address.
     functions: BTreeMap<u64, Function>,
+    /// Contents of the data that have a name.
+    data: BTreeMap<String, Vec<u8>>,
     pub(crate) sections: Vec<Section>,
 }
 
@@ -54,7 +58,8 @@ impl Image {
                 function.calls.extend(&taken);
             }
         }
-        let sections = file.sections().filter(|section| section.address() > 0 || section.kind() == SectionKind::Text);
+        let sections =
+            file.sections().filter(|section| section.address() > 0 || section.kind() == SectionKind::Text);
         let sections = sections.filter(|section| section.size() > 0);
         let sections = sections
             .map(|section| Section {
@@ -62,7 +67,13 @@ impl Image {
                 bytes: section.size(),
             })
             .collect();
-        Ok(Self { functions, sections })
+        Ok(Self { functions, data: data(&file), sections })
+    }
+
+    /// An array of words.
+    pub(crate) fn words(&self, name: &str) -> Result<Vec<u32>> {
+        let bytes = self.data.get(name).with_context(|| format!("the image has no {name}"))?;
+        Ok(bytes.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect())
     }
 
     /// Bytes of code by crate.
@@ -82,7 +93,9 @@ impl Image {
         let mut queue: VecDeque<Vec<u64>> = ends.map(|(&address, _)| vec![address]).collect();
         while let Some(way) = queue.pop_front() {
             let Some(last) = way.last() else { continue };
-            for (&caller, function) in self.functions.iter().filter(|(_, function)| function.calls.contains(last)) {
+            for (&caller, function) in
+                self.functions.iter().filter(|(_, function)| function.calls.contains(last))
+            {
                 if !seen.insert(caller) {
                     continue;
                 }
@@ -103,7 +116,9 @@ impl Image {
     pub(crate) fn stack(&self, is_root: impl Fn(&str) -> bool) -> BTreeMap<String, Depth> {
         let mut known = BTreeMap::new();
         let roots = self.functions.iter().filter(|(_, function)| is_root(&function.name));
-        roots.map(|(&root, function)| (function.name.clone(), self.depth(root, &mut known, &mut Vec::new()))).collect()
+        roots
+            .map(|(&root, function)| (function.name.clone(), self.depth(root, &mut known, &mut Vec::new())))
+            .collect()
     }
 
     fn depth(&self, address: u64, known: &mut BTreeMap<u64, Depth>, open: &mut Vec<u64>) -> Depth {
@@ -131,7 +146,21 @@ fn functions(file: &object::File<'_>) -> BTreeMap<u64, Function> {
     symbols
         .map(|symbol| {
             let name = format!("{:#}", rustc_demangle::demangle(symbol.name().unwrap_or_default()));
-            (even(symbol.address()), Function { name, bytes: symbol.size(), frame: 0, calls: BTreeSet::new() })
+            (
+                even(symbol.address()),
+                Function { name, bytes: symbol.size(), frame: 0, calls: BTreeSet::new() },
+            )
+        })
+        .collect()
+}
+
+fn data(file: &object::File<'_>) -> BTreeMap<String, Vec<u8>> {
+    let symbols = file.symbols().filter(|symbol| symbol.kind() == SymbolKind::Data && symbol.size() > 0);
+    symbols
+        .filter_map(|symbol| {
+            let section = file.section_by_index(symbol.section_index()?).ok()?;
+            let bytes = section.data_range(symbol.address(), symbol.size()).ok()??;
+            Some((symbol.name().ok()?.to_owned(), bytes.to_vec()))
         })
         .collect()
 }

@@ -1,13 +1,20 @@
 //! Every chore of the project, as `cargo xtask NAME`. What CI does is `cargo xtask ci`.
 
 mod bare_metal;
+mod firmware;
 mod fuzz;
 mod image;
 mod msrv;
 mod proofs;
 mod run;
+mod size;
 
-use anyhow::Result;
+use std::path::PathBuf;
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 
 use crate::run::cargo;
@@ -27,6 +34,18 @@ enum Chore {
     /// What can be shown about the engine on a Cortex-M3: it needs no allocator, it has no path to a panic behind the
     /// handshake, and its tests pass there.
     Proofs,
+    /// The gateway on an emulated Cortex-M board.
+    #[command(subcommand)]
+    Firmware(firmware::Firmware),
+    /// What the engine takes of flash, memory and stack, compared with the committed file.
+    Size {
+        /// Writes the committed file.
+        #[arg(long)]
+        write: bool,
+        /// Prints sections and code by crate of this ELF image instead.
+        #[arg(long)]
+        image: Option<PathBuf>,
+    },
     /// Checks that the project builds with the Rust version that it states, and that no dependency wants more.
     Msrv,
     /// Runs fuzz targets (all, or those named) for some time each.
@@ -45,6 +64,10 @@ enum Chore {
         #[arg(long)]
         full: bool,
     },
+    /// Writes completion scripts for all shells to target/completions.
+    Completions,
+    /// Writes the manual pages to target/man.
+    Man,
     /// Runs each benchmark once, to see that it works and that what it carries is right.
     BenchSmoke,
 }
@@ -55,9 +78,14 @@ fn main() -> Result<()> {
         Chore::Ci => ci(),
         Chore::Lint => lint(),
         Chore::Proofs => proofs::check(),
+        Chore::Firmware(what) => firmware::chore(what),
+        Chore::Size { image: Some(image), .. } => size::image(&image),
+        Chore::Size { write, image: None } => size::check(write),
         Chore::Msrv => msrv::check(),
         Chore::Fuzz { targets, seconds } => fuzz::run(&targets, seconds),
         Chore::Peers { names, full } => peers(&names, full),
+        Chore::Completions => completions(),
+        Chore::Man => manual(),
         Chore::BenchSmoke => bench_smoke(),
     }
 }
@@ -67,7 +95,10 @@ fn ci() -> Result<()> {
     lint()?;
     msrv::check()?;
     proofs::check()?;
-    peers(&[], false)?;
+    firmware::test()?;
+    size::check(false)?;
+    // Those that have been seen to pass on a loaded machine within a few minutes.
+    peers(&["go", "kubectl", "autobahn", "browser"].map(String::from), false)?;
     bench_smoke()?;
     fuzz::run(&[], 20)?;
     cargo(["run", "--release", "--", "demo", "--once"])
@@ -88,6 +119,23 @@ fn lint() -> Result<()> {
         .args(["doc", "--workspace", "--no-deps", "--document-private-items"])
         .env("RUSTDOCFLAGS", "--deny warnings")
         .run()
+}
+
+/// The program knows its own arguments: it writes what documents them.
+fn completions() -> Result<()> {
+    let directory = Path::new("target/completions");
+    fs::create_dir_all(directory)?;
+    for (shell, file) in [("bash", "strait"), ("zsh", "_strait"), ("fish", "strait.fish")] {
+        let script = run::command("cargo").args(["run", "--quiet", "--", "completion", shell]).output();
+        let script = script.with_context(|| format!("no completions for {shell}"))?;
+        fs::write(directory.join(file), script)?;
+    }
+    Ok(())
+}
+
+fn manual() -> Result<()> {
+    fs::create_dir_all("target/man")?;
+    cargo(["run", "--quiet", "--", "man", "target/man"])
 }
 
 fn bench_smoke() -> Result<()> {

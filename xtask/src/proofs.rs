@@ -47,7 +47,9 @@ fn on_target() -> Result<()> {
 fn no_panic() -> Result<()> {
     ensure!(!links(&["--features", "broken"])?, "the proof does not notice a panic that is there");
     if links(&[])? {
-        println!("the engine links without an allocator and, behind the handshake, without a path to a panic");
+        println!(
+            "the engine links without an allocator and, behind the handshake, without a path to a panic"
+        );
         return Ok(());
     }
     image(&["--features", "defined"])?.run().context("the engine does not build with nothing but core")?;

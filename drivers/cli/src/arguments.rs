@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use strait::k8s::Subprotocol;
 
-use crate::cp::Copy;
+use crate::cp::Cp;
 use crate::port_forward::PortForward;
 
 pub(crate) use client::{Attach, Exec, ServerOptions};
@@ -46,7 +46,7 @@ pub(crate) enum Program {
     /// Join the main process of a container, as kubectl does.
     Attach(Attach),
     /// Copy files and directories to and from a container.
-    Cp(Copy),
+    Cp(Cp),
     /// Forward local ports to ports of a pod.
     PortForward(PortForward),
     /// Print a script that makes a shell complete this program's commands.

@@ -20,7 +20,8 @@ use progress::Progress;
 use remote::{Kind, Remote};
 
 #[derive(Debug, Args)]
-pub(crate) struct Copy {
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+pub(crate) struct Cp {
     /// What to copy: a local path, `[NAMESPACE/]POD:PATH`, or `-` for standard input.
     #[arg(value_name = "FROM")]
     from: String,
@@ -96,7 +97,7 @@ impl<'a> End<'a> {
     }
 }
 
-pub(crate) async fn copy(arguments: Copy) -> anyhow::Result<ExitCode> {
+pub(crate) async fn copy(arguments: Cp) -> anyhow::Result<ExitCode> {
     let manner = Manner {
         preserve: !arguments.no_preserve,
         resume: arguments.resume,
@@ -126,7 +127,7 @@ pub(crate) async fn copy(arguments: Copy) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-impl Copy {
+impl Cp {
     async fn open(&self, namespace: Option<&str>, pod: &str) -> anyhow::Result<Remote> {
         let mut server = self.server.clone();
         if let Some(namespace) = namespace {

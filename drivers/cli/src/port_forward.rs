@@ -46,7 +46,7 @@ pub(crate) struct PortForward {
     #[arg(value_name = "PORTS", required = true)]
     ports: Vec<Ports>,
 
-    /// Addresses to listen on, with commas between; `localhost` is 127.0.0.1 and [::1], as far as there are any.
+    /// Addresses to listen on, with commas between; `localhost` is 127.0.0.1 and `[::1]`, as far as there are any.
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "localhost")]
     address: Vec<String>,
 

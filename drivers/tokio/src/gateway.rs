@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use strait::Limits;
 use strait::gateway::{Found, Plan, Planner};
-use strait::http::Request;
+use strait::http::{Request, origin};
 use strait::k8s::{Server, Verb};
 use strait::leg::{SpdyLeg, WebSocketLeg};
 use strait::upgrade::Upgrade;
@@ -20,7 +20,6 @@ use crate::hangup;
 use crate::head::Head;
 use crate::listener;
 use crate::metrics::{Metrics, ProxyType};
-use crate::origin;
 use crate::pool::Pool;
 use crate::relay::{PlainRequest, relay};
 use crate::route::Route;

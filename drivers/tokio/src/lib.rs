@@ -9,7 +9,6 @@ mod head;
 mod listener;
 mod message_output;
 mod metrics;
-mod origin;
 mod overflow;
 mod passthrough;
 mod pool;

@@ -17,12 +17,12 @@ use crate::answer;
 use crate::head::{Head, HeadFailure, read_head};
 use crate::kubernetes_api::Answer;
 use crate::metrics::{Limit, Metrics, Open};
-use crate::origin;
 use crate::reload::Reloaded;
 use crate::shutdown::Shutdown;
 use crate::stream::Stream;
 use crate::tls::{Acceptor, ServerTls, TlsError};
 use crate::token::{Token, TokenError};
+use strait::http::origin;
 
 /// How a server accepts connections. The default is closed: without TLS, for loopback.
 #[derive(Debug, Clone)]

@@ -149,7 +149,7 @@ async fn the_fallback_falls_back_exactly_when_the_upgrade_failed() {
             }
             Ok(session) => assert_eq!(session.transport(), Transport::WebSocket, "{case}"),
             Err(error) => {
-                assert!(!falls_back && matches!(error, ConnectError::Answer(_)), "{case}: {error:?}")
+                assert!(!falls_back && matches!(error, ConnectError::Answer(_)), "{case}: {error:?}");
             }
         }
     }

@@ -227,6 +227,10 @@ impl<U: PortsLeg, const N: usize> Bridge for PortsBridge<U, N> {
         }
     }
 
+    fn ask_client(&mut self) {
+        self.joint.client.ping();
+    }
+
     fn shut_down(&mut self) {
         if !self.is_over() {
             self.finish(Outcome::Shutdown, Close::GoingAway);

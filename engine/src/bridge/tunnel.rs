@@ -192,6 +192,10 @@ impl<C: ByteStream, U: ByteStream> Bridge for TunnelBridge<C, U> {
         }
     }
 
+    fn ask_client(&mut self) {
+        self.joint.client.ping();
+    }
+
     fn shut_down(&mut self) {
         if !self.joint.is_closing() {
             self.end(Outcome::Shutdown, Close::GoingAway, self.close);

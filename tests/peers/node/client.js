@@ -1,7 +1,7 @@
 // @kubernetes/client-node with a command line like kubectl's: --server=URL VERB [-i] [-t] POD [:PORT] [-- COMMAND].
 import { createServer } from 'node:net';
 import { PassThrough } from 'node:stream';
-import { Attach, Cp, Exec, KubeConfig, PortForward } from '@kubernetes/client-node';
+import { Attach, Exec, KubeConfig, PortForward } from '@kubernetes/client-node';
 
 const words = process.argv.slice(2);
 const command = words.includes('--') ? words.splice(words.indexOf('--')).slice(1) : [];
@@ -45,18 +45,6 @@ async function forward(pod, port) {
     });
 }
 
-// The library's cp does not say when it is ready: its own command is run with a callback of ours.
-function copy(from, to) {
-    const exec = new Exec(config);
-    const cp = new Cp(config, {
-        exec: (...all) => exec.exec(...all.slice(0, 8), (status) => status.status === 'Success' || end(status)),
-    });
-    const [up, path] = [to.includes(':'), (name) => name.slice(name.indexOf(':') + 1)];
-    return up
-        ? cp.cpToPod('default', 'demo', 'main', from, path(to))
-        : cp.cpFromPod('default', 'demo', 'main', '.', to, path(from));
-}
-
 if (tty) {
     process.stdin.setRawMode(true);
 }
@@ -70,9 +58,6 @@ switch (verb) {
         await new Attach(config)
             .attach('default', rest[0], 'main', process.stdout, tty ? null : process.stderr, stdin, tty)
             .catch(fail);
-        break;
-    case 'cp':
-        await copy(rest[0], rest[1]);
         break;
     default:
         await forward(rest[0], Number(rest[1].slice(1)));

@@ -149,7 +149,7 @@ async fn whoever_is_lost_leaves_nothing_behind() {
 /// What the client has sent fills what the node takes of it, but not the connection, so its system says that it is gone.
 #[tokio::test]
 async fn a_client_that_dies_behind_input_that_nobody_reads_needs_no_heartbeat() {
-    const INPUT: [u8; 400 * 1024] = [0; 400 * 1024];
+    static INPUT: [u8; 400 * 1024] = [0; 400 * 1024];
     for client in [Way::Translated.client(), Way::TranslatedBack.client()] {
         let node = Server::node_with(&["--ping-interval", "1000", "--metrics-listen", "127.0.0.1:0"]);
         Exec::command(&["echo", "warm"]).open(node.address(), client).await.unwrap().finish().await.unwrap();

@@ -59,7 +59,12 @@ fn compare(section: &str, seen: &Verdicts, recorded: &Verdicts) -> Cell {
     let (seen, recorded) = (of_section(seen), of_section(recorded));
     if seen != recorded || seen.is_empty() {
         let others = seen.iter().filter(|(case, verdict)| recorded.get(*case) != Some(*verdict));
-        return Cell::Failed(format!("{} of {}: {:?}", seen.len(), recorded.len(), others.collect::<Vec<_>>()));
+        return Cell::Failed(format!(
+            "{} of {}: {:?}",
+            seen.len(),
+            recorded.len(),
+            others.collect::<Vec<_>>()
+        ));
     }
     Cell::Value(format!("{} of {}", seen.len(), recorded.len()))
 }
@@ -77,7 +82,10 @@ fn recorded(role: &str, seen: &Verdicts) -> Verdicts {
     }
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let lists: BTreeMap<String, Vec<String>> = serde_json::from_str(&text).expect("lists of cases");
-    lists.into_iter().flat_map(|(verdict, cases)| cases.into_iter().map(move |case| (case, verdict.clone()))).collect()
+    lists
+        .into_iter()
+        .flat_map(|(verdict, cases)| cases.into_iter().map(move |case| (case, verdict.clone())))
+        .collect()
 }
 
 /// Autobahn's suite is Python 2 code.

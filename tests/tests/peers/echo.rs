@@ -51,7 +51,9 @@ pub(crate) fn connect(server: SocketAddr, path: &str) -> io::Result<String> {
     )?;
     let (head, behind) = read_head(&mut socket)?;
     let accept = accept_key(key.as_bytes());
-    if !head.starts_with("HTTP/1.1 101 ") || value(&head, "sec-websocket-accept").map(str::as_bytes) != Some(&accept) {
+    if !head.starts_with("HTTP/1.1 101 ")
+        || value(&head, "sec-websocket-accept").map(str::as_bytes) != Some(&accept)
+    {
         return Err(io::Error::other(head));
     }
     echo(socket, Role::Client, behind)
@@ -119,8 +121,12 @@ fn echo(mut socket: TcpStream, role: Role, mut buffer: Vec<u8>) -> io::Result<St
                     out.extend_from_slice(&bytes[..size]);
                     out.extend_from_slice(piece);
                 }
-                Some(Event::Ping { range }) => sender.pong(&input[range], key()).expect("the outbox is empty"),
-                Some(Event::Close { code, .. }) => sender.close(code, "", key()).expect("the outbox is empty"),
+                Some(Event::Ping { range }) => {
+                    sender.pong(&input[range], key()).expect("the outbox is empty");
+                }
+                Some(Event::Close { code, .. }) => {
+                    sender.close(code, "", key()).expect("the outbox is empty");
+                }
                 _ => {}
             }
             flush(&mut sender, &mut out);

@@ -1,3 +1,5 @@
+use strait_tests::strait;
+
 use crate::install::GoPeers;
 use crate::scenario::{
     ATTACH, DATE, Difference, FORWARD, MISSING, REFUSED, STDIN, STREAMS, Scenario, TAIL, TERMINAL,
@@ -8,8 +10,7 @@ use crate::way::{Client, Node, Proxy, Way};
 /// Upstream's own code as client, as proxy and as node, and Strait in place of each of them.
 pub(crate) const SUITE: Suite = Suite { name: "go", tables };
 
-const SCENARIOS: &[Scenario] =
-    &[DATE, STREAMS, STDIN, TAIL, MISSING, TERMINAL, ATTACH, FORWARD, REFUSED];
+const SCENARIOS: &[Scenario] = &[DATE, STREAMS, STDIN, TAIL, MISSING, TERMINAL, ATTACH, FORWARD, REFUSED];
 
 const KUBELET: &[&str] = &["--upstream-kind", "kubelet"];
 
@@ -21,6 +22,11 @@ fn tables(_full: bool) -> Result<Vec<Table>, String> {
         (format!("Go {} WebSocket", new.version), transport("websocket")),
         (format!("Go {} SPDY", new.version), transport("spdy")),
     ];
+    let strait = Client::new(strait());
+    let clients = clients.into_iter().chain([
+        ("Strait WebSocket".into(), strait.clone()),
+        ("Strait SPDY".into(), strait.with_variable("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "false")),
+    ]);
     let mut ways = Vec::new();
     for (name, client) in clients {
         ways.extend(all_ways(&name, &client, &new));

@@ -69,9 +69,14 @@ pub(crate) fn python() -> Result<PathBuf, String> {
 /// The same, with Python's `kubernetes`; its version.
 pub(crate) fn python_kubernetes() -> Result<(PathBuf, String), String> {
     let (python, pinned) = (python()?, source("python/requirements.txt"));
-    step(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--require-hashes", "-r"]).arg(&pinned))?;
+    step(
+        Command::new(&python)
+            .args(["-m", "pip", "install", "--quiet", "--require-hashes", "-r"])
+            .arg(&pinned),
+    )?;
     let requirements = fs::read_to_string(pinned).map_err(|error| error.to_string())?;
-    let version = requirements.lines().find_map(|line| line.strip_prefix("kubernetes==")).ok_or("no version")?;
+    let version =
+        requirements.lines().find_map(|line| line.strip_prefix("kubernetes==")).ok_or("no version")?;
     Ok((python, version.split(' ').next().unwrap_or_default().to_owned()))
 }
 
@@ -79,19 +84,15 @@ pub(crate) fn python_kubernetes() -> Result<(PathBuf, String), String> {
 pub(crate) fn node() -> Result<(PathBuf, String), String> {
     let (source, place) = (source("node"), place("node")?);
     let lock = fs::read(source.join("package-lock.json")).map_err(|error| error.to_string())?;
-    let fresh = fs::read(place.join("package-lock.json")).is_ok_and(|installed| installed == lock);
-    for name in ["client.js", "package.json"] {
+    // Written when all is there: what was interrupted is no installation.
+    let mark = place.join("installed.json");
+    let fresh = fs::read(&mark).is_ok_and(|installed| installed == lock);
+    for name in ["client.js", "package.json", "package-lock.json"] {
         fs::copy(source.join(name), place.join(name)).map_err(|error| format!("{name}: {error}"))?;
     }
     if !fresh {
-        // Copied for `npm ci`, and again once that has succeeded: a half-finished one is not taken for an installation.
-        let copied = place.join("package-lock.json");
-        fs::write(&copied, &lock).map_err(|error| error.to_string())?;
-        let installed = step(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&place));
-        if let Err(why) = installed {
-            let _ = fs::remove_file(copied);
-            return Err(why);
-        }
+        step(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&place))?;
+        fs::write(mark, &lock).map_err(|error| error.to_string())?;
     }
     let lock: serde_json::Value = serde_json::from_slice(&lock).map_err(|error| error.to_string())?;
     let package = &lock["packages"]["node_modules/@kubernetes/client-node"];

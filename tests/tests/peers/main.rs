@@ -5,6 +5,7 @@
 //! `docs/PEERS.md`, except on CI.
 
 mod autobahn;
+mod browser;
 mod echo;
 mod go;
 mod install;
@@ -14,13 +15,20 @@ mod scenario;
 mod table;
 mod way;
 
-use std::process::ExitCode;
 use std::env;
+use std::process::ExitCode;
 
 use crate::table::{Report, Suite};
 
-const SUITES: [Suite; 6] =
-    [go::SUITE, kubectl::SUITE, libraries::PYTHON, libraries::NODE, libraries::RUST, autobahn::SUITE];
+const SUITES: [Suite; 7] = [
+    go::SUITE,
+    kubectl::SUITE,
+    libraries::PYTHON,
+    libraries::NODE,
+    libraries::RUST,
+    autobahn::SUITE,
+    browser::SUITE,
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -30,7 +38,8 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let full = arguments.iter().any(|word| word == "--full");
-    let named: Vec<&str> = arguments.iter().map(String::as_str).filter(|word| !word.starts_with('-')).collect();
+    let named: Vec<&str> =
+        arguments.iter().map(String::as_str).filter(|word| !word.starts_with('-')).collect();
     if let Some(unknown) = named.iter().find(|name| SUITES.iter().all(|suite| suite.name != **name)) {
         let known: Vec<_> = SUITES.iter().map(|suite| suite.name).collect();
         eprintln!("no peers are called {unknown}; there are {}", known.join(", "));

@@ -51,7 +51,9 @@ impl Difference {
 
     /// The notes below a table.
     pub(crate) fn notes(all: &[Self]) -> Vec<String> {
-        all.iter().map(|difference| format!("({}) {}: {}", difference.note, difference.scenario, difference.why)).collect()
+        all.iter()
+            .map(|difference| format!("({}) {}: {}", difference.note, difference.scenario, difference.why))
+            .collect()
     }
 }
 
@@ -73,7 +75,8 @@ pub(crate) const DATE: Scenario = Scenario {
     run: |client| client.run(&["exec", "demo", "--", "date", "+%s"]).into(),
     expects: |seen| {
         let now = SystemTime::UNIX_EPOCH.elapsed().expect("the clock is past 1970").as_secs();
-        seen.stdout.trim().parse().is_ok_and(|printed: u64| now.abs_diff(printed) < 60) && seen.is(&seen.stdout)
+        seen.stdout.trim().parse().is_ok_and(|printed: u64| now.abs_diff(printed) < 60)
+            && seen.is(&seen.stdout)
     },
 };
 
@@ -144,16 +147,17 @@ pub(crate) const TERMINAL: Scenario = Scenario {
         let arguments = ["exec", "-it", "demo", "--", "env", "PS1=prompt> ", "sh"];
         let mut terminal = Terminal::start(client, &arguments, (30, 100));
         terminal.reads("prompt> ");
+        // Node leaves its terminal's output processing on: to each line feed belongs one more carriage return there.
         terminal.types("echo spo''ken\r");
-        terminal.reads("\r\nspoken\r\n");
+        terminal.reads("\nspoken\r");
         // Sizes travel beside the keys, so the loops wait for them.
         terminal.types("until [ \"$(stty size)\" = '30 100' ]; do sleep 0.05; done; echo si''zed\r");
-        terminal.reads("\r\nsized\r\n");
+        terminal.reads("\nsized\r");
         terminal.resize(41, 123);
         terminal.types("until [ \"$(stty size)\" = '41 123' ]; do sleep 0.05; done; echo re''sized\r");
-        terminal.reads("\r\nresized\r\n");
+        terminal.reads("\nresized\r");
         terminal.types("echo as''leep; sleep 1000\r");
-        terminal.reads("\r\nasleep\r\n");
+        terminal.reads("\nasleep\r");
         // A shell that is just starting a program may lose the signal.
         thread::sleep(Duration::from_millis(500));
         terminal.types("\x03");
@@ -179,17 +183,12 @@ pub(crate) const ATTACH: Scenario = Scenario {
 };
 
 /// Two connections at a time, each with a megabyte in both directions and a half-close of its own.
-pub(crate) const FORWARD: Scenario = Scenario {
-    name: "port-forward",
-    run: |client| {
-        let port = echo();
-        let (_running, local) = forward(client, port);
-        let talkers: Vec<_> = (0..2).map(|number| thread::spawn(move || talk(local, number))).collect();
-        let echoed = talkers.into_iter().all(|talker| talker.join().expect("the port echoes"));
-        Seen { code: Some(0), stdout: echoed.to_string(), stderr: String::new() }
-    },
-    expects: |seen| seen.is("true"),
-};
+pub(crate) const FORWARD: Scenario =
+    Scenario { name: "port-forward", run: |client| forwards(client, true), expects: |seen| seen.is("true") };
+
+/// The same over channels, which have no half-close.
+pub(crate) const FORWARD_CHANNELS: Scenario =
+    Scenario { name: "port-forward", run: |client| forwards(client, false), expects: |seen| seen.is("true") };
 
 pub(crate) const REFUSED: Scenario = Scenario {
     name: "port-forward, refused",
@@ -251,6 +250,15 @@ fn closed_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
 }
 
+fn forwards(client: &Kubectl, half_close: bool) -> Seen {
+    let port = echo();
+    let (_running, local) = forward(client, port);
+    let talkers: Vec<_> =
+        (0..2).map(|number| thread::spawn(move || talk(local, number, half_close))).collect();
+    let echoed = talkers.into_iter().all(|talker| talker.join().expect("the port echoes"));
+    Seen { code: Some(0), stdout: echoed.to_string(), stderr: String::new() }
+}
+
 /// Starts forwarding; the port on this side.
 fn forward(client: &Kubectl, port: u16) -> (Running, u16) {
     let mut running = client.start(&["port-forward", "demo", &format!(":{port}")], Stdio::null(), PATIENCE);
@@ -264,7 +272,7 @@ fn forward(client: &Kubectl, port: u16) -> (Running, u16) {
     (running, local)
 }
 
-fn talk(port: u16, number: u64) -> bool {
+fn talk(port: u16, number: u64, half_close: bool) -> bool {
     let socket = TcpStream::connect(("127.0.0.1", port)).expect("the client listens");
     socket.set_read_timeout(Some(PATIENCE)).expect("a time-out");
     let mut sent = vec![0; 1 << 20];
@@ -273,9 +281,12 @@ fn talk(port: u16, number: u64) -> bool {
     thread::scope(|scope| {
         scope.spawn(|| {
             (&socket).write_all(&sent).expect("the port takes bytes");
-            socket.shutdown(Shutdown::Write).expect("a half-close");
+            if half_close {
+                socket.shutdown(Shutdown::Write).expect("a half-close");
+            }
         });
-        (&socket).read_to_end(&mut back).expect("the port sends bytes");
+        let limit = if half_close { u64::MAX } else { sent.len() as u64 };
+        (&socket).take(limit).read_to_end(&mut back).expect("the port sends bytes");
     });
     back == sent
 }

@@ -1,4 +1,5 @@
 use std::any::Any;
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -160,17 +161,18 @@ impl Report {
         });
         let mut filled = filled.into_inner().unwrap_or_else(PoisonError::into_inner);
         filled.sort_by_key(|(place, _)| *place);
-        let mut text = format!("{}\n\n| |{}|\n|---|{}\n", table.about, columns.join("|"), "---|".repeat(columns.len()));
+        let mut text =
+            format!("{}\n\n| |{}|\n|---|{}\n", table.about, columns.join("|"), "---|".repeat(columns.len()));
         for ((_, cells), name) in filled.into_iter().zip(names) {
             for (cell, column) in cells.iter().zip(&columns) {
                 self.count(cell, &format!("{suite}: {name}: {column}"));
             }
             let cells: Vec<_> = cells.iter().map(Cell::to_string).collect();
-            text += &format!("|{name}|{}|\n", cells.join("|"));
+            let _ = writeln!(text, "|{name}|{}|", cells.join("|"));
         }
         text.push('\n');
         for note in table.notes {
-            text += &format!("* {note}\n");
+            let _ = writeln!(text, "* {note}");
         }
         text.push('\n');
         text
@@ -219,5 +221,6 @@ fn write_down(name: &str, section: &str) {
     let text = fs::read_to_string(path).expect("docs/PEERS.md");
     let parts = text.split_once(&begin).and_then(|(above, rest)| Some((above, rest.split_once(&end)?.1)));
     let (above, below) = parts.unwrap_or_else(|| panic!("docs/PEERS.md has no marks for {name}"));
-    fs::write(path, format!("{above}{begin}{}\n{end}{below}", section.trim_end())).expect("docs/PEERS.md can be written");
+    fs::write(path, format!("{above}{begin}{}\n{end}{below}", section.trim_end()))
+        .expect("docs/PEERS.md can be written");
 }

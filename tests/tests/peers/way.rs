@@ -101,11 +101,6 @@ impl Way {
         Rig { client, proxy, node }
     }
 
-    /// True if Strait stands where there is a proxy, and where there is a node.
-    pub(crate) const fn strait(&self) -> (bool, bool) {
-        (matches!(self.proxy, Proxy::Strait(_)), matches!(self.node, Node::Strait(_)))
-    }
-
     /// Goes this way with each scenario. What `differences` explain must be just as they say.
     pub(crate) fn row(self, scenarios: &'static [Scenario], differences: &'static [Difference]) -> Row {
         let name = self.name.clone();
@@ -134,7 +129,9 @@ impl Rig {
             None if (scenario.expects)(&seen) => Cell::Same,
             None => Cell::Failed(format!("{seen:?}\n{}", logs())),
             Some(difference) if (difference.expects)(&seen) => Cell::Differs(difference.note),
-            Some(difference) => Cell::Failed(format!("not as in note {}: {seen:?}\n{}", difference.note, logs())),
+            Some(difference) => {
+                Cell::Failed(format!("not as in note {}: {seen:?}\n{}", difference.note, logs()))
+            }
         }
     }
 }

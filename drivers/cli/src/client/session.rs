@@ -69,7 +69,7 @@ impl Place {
 async fn run(session: Session, quiet: bool, detach_keys: Vec<u8>) -> anyhow::Result<ExitCode> {
     let asked = session.streams();
     let detach = CancellationToken::new();
-    let signalled = end_on_signal(detach.clone())?;
+    let signalled = end_on_signal(&detach)?;
     let is_raw = asked.tty && asked.stdin && io::stdin().is_terminal();
     let raw = if is_raw { Some(RawTerminal::enter()?) } else { None };
     let mut streams = Streams::new().stdout(stdio::stdout()).detach(detach.clone());
@@ -116,7 +116,7 @@ fn code(Exit { code }: Exit, quiet: bool) -> ExitCode {
 }
 
 /// Ends the session in order when somebody wants this program to end, and tells which signal it was. The second one ends it at once.
-fn end_on_signal(detach: CancellationToken) -> io::Result<watch::Receiver<Option<u8>>> {
+fn end_on_signal(detach: &CancellationToken) -> io::Result<watch::Receiver<Option<u8>>> {
     let (told, signalled) = watch::channel(None);
     for (kind, number) in [
         (SignalKind::hangup(), 1),

@@ -99,7 +99,6 @@ pub(super) fn extract(
             other => extracted.refused.push(format!("{shown:?}: {}", special(other))),
         }
     }
-    drop(entries);
     // Behind the end of the archive there is padding.
     left.set(u64::MAX);
     io::copy(&mut archive.into_inner(), &mut io::sink())?;

@@ -285,7 +285,7 @@ fn hash(file: &mut File, len: u64, sum: &mut Sha256) -> io::Result<()> {
 }
 
 pub(super) fn hex(sum: Sha256) -> String {
-    sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    sum.finalize().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 /// Takes a file as it comes, and its checksum.

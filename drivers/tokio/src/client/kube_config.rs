@@ -54,7 +54,7 @@ impl Server {
 
 fn is_of_environment(url: &str) -> bool {
     let proxies = ["HTTPS_PROXY", "https_proxy"].into_iter().filter_map(|name| std::env::var(name).ok());
-    proxies.filter_map(|proxy| proxy.parse::<http::Uri>().ok()).any(|proxy| proxy.to_string() == url)
+    proxies.filter_map(|proxy| proxy.parse::<http::Uri>().ok()).any(|proxy| proxy == *url)
 }
 
 /// What `kube` does to each request.

@@ -163,6 +163,7 @@ impl fmt::Debug for Streams<'_> {
 }
 
 /// One session: one connection, one leg, and the caller's readers and writers.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of one connection")]
 struct Running<'a, L> {
     io: Connection,
     leg: L,

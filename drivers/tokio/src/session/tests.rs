@@ -39,7 +39,7 @@ async fn a_client_that_left_behind_input_that_nobody_reads_is_noticed() {
     let session = Session::new(bridge, near, &[], dial, &Pool::new(0), CancellationToken::new());
     let session = tokio::spawn(session.run());
     let header = [0x82, 0xff, 0, 0, 0, 0, 0, 1, 0x86, 0xa0, 0, 0, 0, 0];
-    far.write_all(&[&header[..], &[0; 100_000]].concat()).await.unwrap();
+    far.write_all(&[&header[..], &vec![0; 100_000]].concat()).await.unwrap();
     // With something unread its system would send an RST at once.
     far.read_exact(&mut [0; 3]).await.unwrap();
     drop(far);

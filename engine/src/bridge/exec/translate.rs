@@ -15,10 +15,12 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
             if !self.client.can_receive() || !self.end_inputs(lane) {
                 break Flow::NeedWrite;
             }
-            let upstream = self.upstream.as_mut().filter(|_| self.phase == Phase::Running);
+            // A client that writes before it has opened all its streams waits for no other peer than upstream.
+            let flows = matches!(self.phase, Phase::Opening { .. } | Phase::Running);
+            let upstream = self.upstream.as_mut().filter(|upstream| flows && upstream.is_ready());
             let mut len = usize::MAX;
             match (self.client.lead(lane.peek()), &upstream) {
-                (Some(_), _) if matches!(self.phase, Phase::Dialing | Phase::Opening { .. }) => {
+                (Some(_), None) if matches!(self.phase, Phase::Dialing | Phase::Opening { .. }) => {
                     break Flow::NeedPeer;
                 }
                 (Some(lead), Some(upstream)) if !lane.has_room(lead, *upstream) => {

@@ -289,7 +289,8 @@ fn streams() -> impl Strategy<Value = StreamSet> {
 
 /// Pieces of queries, and others.
 fn piece() -> impl Strategy<Value = String> {
-    static WORDS: &[&str] = &["command", "stdin", "output", "port", "tty", "=", "&", "%2", "1", "0", ",", "true", "/", ".", "+"];
+    static WORDS: &[&str] =
+        &["command", "stdin", "output", "port", "tty", "=", "&", "%2", "1", "0", ",", "true", "/", ".", "+"];
     prop_oneof![15 => prop::sample::select(WORDS).prop_map(String::from), 1 => any_text()]
 }
 

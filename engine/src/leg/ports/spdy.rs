@@ -392,4 +392,4 @@ fn channel(id: StreamId) -> Option<Channel> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::leg::ports) mod tests;

@@ -60,6 +60,9 @@ func main() {
 	listener, err := host.Listen()
 	host.Check(err)
 	host.Check(http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if host.Pod(w, r) {
+			return
+		}
 		location, err := ask(server, r)
 		if err != nil {
 			streaming.WriteError(err, w)

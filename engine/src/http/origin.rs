@@ -4,54 +4,57 @@
 //! in `Origin` where the page came from (RFC 6454 section 7). Other clients send none, or, as Python's, the origin of the server
 //! itself.
 
-use strait::http::Request;
+use core::net::{Ipv4Addr, Ipv6Addr};
 
-/// Checks the `Origin` of a request. `tls` is how the request came.
+use super::Request;
+
+/// Checks the `Origin` of a request. `tls` is how the request came, `allowed` are the origins of pages that may speak to this
+/// server; `*` allows all.
 ///
 /// The server's own origin is what `Host` says. Without TLS that is not enough: a page whose name was pointed at this
 /// host's address (DNS rebinding) has the same origin. So the name has to be one that nobody else can have, an address or
 /// `localhost`.
-pub(crate) fn is_allowed(request: &Request<'_>, tls: bool, allowed: &[String]) -> bool {
+pub fn is_allowed<const H: usize>(request: &Request<'_, H>, tls: bool, allowed: &[impl AsRef<str>]) -> bool {
     let Some(origin) = request.headers.get("Origin") else { return true };
     let Ok(origin) = str::from_utf8(origin) else { return false };
-    if allowed.iter().any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(origin)) {
+    let mut allowed = allowed.iter().map(AsRef::as_ref);
+    if allowed.any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(origin)) {
         return true;
     }
     let Some((scheme, authority)) = origin.split_once("://") else { return false };
     let (own_scheme, default_port) = if tls { ("https", ":443") } else { ("http", ":80") };
     let Some(host) = request.headers.get_str("Host") else { return false };
-    let without_port =
-        |authority: &'_ str| authority.strip_suffix(default_port).unwrap_or(authority).to_ascii_lowercase();
+    let [authority, own] =
+        [authority, host].map(|authority| authority.strip_suffix(default_port).unwrap_or(authority));
     scheme.eq_ignore_ascii_case(own_scheme)
-        && without_port(authority) == without_port(host)
+        && authority.eq_ignore_ascii_case(own)
         && (tls || is_unambiguous(host))
 }
 
 /// True for a `Host` that means this host to every resolver: an address, or `localhost`.
-pub(crate) fn is_unambiguous(host: &str) -> bool {
+pub fn is_unambiguous(host: &str) -> bool {
     if let Some(rest) = host.strip_prefix('[') {
-        return rest
-            .split_once(']')
-            .is_some_and(|(address, _)| address.parse::<std::net::Ipv6Addr>().is_ok());
+        return rest.split_once(']').is_some_and(|(address, _)| address.parse::<Ipv6Addr>().is_ok());
     }
     let name = host.split_once(':').map_or(host, |(name, _)| name);
-    name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::Ipv4Addr>().is_ok()
+    name.eq_ignore_ascii_case("localhost") || name.parse::<Ipv4Addr>().is_ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::format;
 
     fn allowed(host: &str, origin: &str, tls: bool, list: &[&str]) -> bool {
         let head = format!("GET / HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\n\r\n");
-        let list: Vec<String> = list.iter().map(|&item| item.into()).collect();
-        is_allowed(&Request::parse(head.as_bytes()).unwrap(), tls, &list)
+        let request: Request = Request::parse(head.as_bytes()).unwrap();
+        is_allowed(&request, tls, list)
     }
 
     #[test]
     fn a_request_without_an_origin_is_from_no_page() {
-        let request = Request::parse(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-        assert!(is_allowed(&request, false, &[]));
+        let request: Request = Request::parse(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        assert!(is_allowed(&request, false, &[""; 0]));
     }
 
     #[test]

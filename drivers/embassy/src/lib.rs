@@ -1,0 +1,60 @@
+//! Strait's gateway on microcontrollers: without a heap, and with all of its memory declared.
+//!
+//! * A [`Session`] joins two connections by a bridge of the engine. It runs over any [`Connection`]: an `embassy-net`
+//!   socket, or whatever reads and writes by `embedded-io-async` ([`Io`], [`Halves`]).
+//! * [`serve()`] is a whole connection of a client, from its request to its end: a session, a plain request, a refusal.
+//! * A [`State`] is the memory of a gateway for `N` connections at a time over `embassy-net`, [`new`] starts it, and each
+//!   [`Runner`] serves one connection after the other.
+//!
+//! ```no_run
+//! use embassy_net::{IpAddress, IpEndpoint, Stack};
+//! use strait_embassy::{Options, Place, Runner, State};
+//!
+//! # fn spawn<const N: usize>(_: Runner<'static, N>, _: Stack<'static>) {}
+//! # fn start(stack: Stack<'static>, state: &'static mut State<4>) {
+//! // `state` lies in a static: `static STATE: ConstStaticCell<State<4>> = ConstStaticCell::new(State::new());`
+//! let place = Place {
+//!     port: 8080,
+//!     upstream: IpEndpoint::new(IpAddress::v4(10, 0, 0, 1), 10250),
+//!     options: Options::insecure_plaintext("10.0.0.1:10250"),
+//! };
+//! let (gateway, runners) = strait_embassy::new(state, place);
+//! for runner in runners {
+//!     spawn(runner, stack); // a task each: `runner.run(stack).await`
+//! }
+//! // Later: no new clients, and then an end for those who stay.
+//! gateway.drain();
+//! gateway.close();
+//! # }
+//! ```
+//!
+//! # Memory
+//!
+//! With lanes and rings of 2 KiB one connection takes, on a 32-bit machine: 4 KiB of lanes, 8 KiB of rings, and about
+//! 4 KiB of future, of which the bridge is 1.8 KiB. The firmware in `drivers/embassy/firmware` runs six in 128 KiB with everything else.
+//!
+//! # Features
+//!
+//! `log` and `defmt` say what happens; without either, nobody does.
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[macro_use]
+mod fmt;
+
+mod connection;
+mod counters;
+mod gateway;
+mod head;
+mod pass_on;
+mod serve;
+mod session;
+mod socket;
+
+pub use self::connection::{Connection, Halves, Io};
+pub use self::counters::Counters;
+pub use self::gateway::{Gateway, Place, Runner, State, new};
+pub use self::pass_on::{PassEnd, PassedOn, pass_on};
+pub use self::serve::{Ended, Options, serve};
+pub use self::session::{Filled, SEGMENTS, Session, Summary};
+pub use self::socket::Dial;

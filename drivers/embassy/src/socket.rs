@@ -1,0 +1,94 @@
+use core::pin::pin;
+use core::task::{Context, Poll};
+
+use embassy_net::IpEndpoint;
+use embassy_net::tcp::{ConnectError, State, TcpSocket};
+use embassy_time::{Duration, Timer, with_timeout};
+use embedded_io_async::{Error, ErrorKind};
+
+use crate::connection::Connection;
+
+/// A peer that vanished without a word is asked after so long whether it is there,
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
+
+/// and given up when it has said nothing for so long.
+const SILENCE: Duration = Duration::from_secs(300);
+
+/// How long the end of a connection may take: until the peer has all that was written, and until it ends its half too.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+impl Connection for TcpSocket<'_> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<Result<usize, ErrorKind>> {
+        pin!(self.read(into)).poll(cx).map_err(|error| error.kind())
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, from: &[u8]) -> Poll<Result<usize, ErrorKind>> {
+        pin!(self.write(from)).poll(cx).map_err(|error| error.kind())
+    }
+
+    /// The stack sends what it was given; its own `flush` would wait until the peer has it.
+    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ErrorKind>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn end(&mut self) {
+        self.close();
+    }
+}
+
+/// Where upstream connections come from.
+#[expect(async_fn_in_trait, reason = "a session runs where it was started")]
+pub trait Dial {
+    /// What a connection is.
+    type Connection: Connection;
+
+    /// Connects. Called once in a session.
+    async fn dial(&mut self) -> Result<&mut Self::Connection, ErrorKind>;
+}
+
+/// Connects a socket to one address.
+pub(crate) struct Dialer<'a, 's> {
+    pub(crate) socket: &'a mut TcpSocket<'s>,
+    pub(crate) upstream: IpEndpoint,
+}
+
+impl<'s> Dial for Dialer<'_, 's> {
+    type Connection = TcpSocket<'s>;
+
+    async fn dial(&mut self) -> Result<&mut TcpSocket<'s>, ErrorKind> {
+        match self.socket.connect(self.upstream).await {
+            Ok(()) => Ok(self.socket),
+            Err(ConnectError::ConnectionReset) => Err(ErrorKind::ConnectionRefused),
+            Err(error) => Err(error.kind()),
+        }
+    }
+}
+
+/// Makes a new socket fit for sessions: bytes leave when they are written, and a peer that vanished is noticed.
+pub(crate) fn prepare(socket: &mut TcpSocket<'_>) {
+    socket.set_nagle_enabled(false);
+    socket.set_keep_alive(Some(KEEP_ALIVE));
+    socket.set_timeout(Some(SILENCE));
+}
+
+/// How long a socket is kept that has seen the peer's end: the stack answers it no later than that. Without the answer the peer
+/// would wait, and ask again.
+const LAST_WORD: Duration = Duration::from_millis(20);
+
+/// Ends a connection so that all that was written arrives, or cuts it where the peer does not take it.
+pub(crate) async fn hang_up(socket: &mut TcpSocket<'_>) {
+    socket.close();
+    let farewell = async {
+        let _ = socket.flush().await;
+        // What still comes is dropped: bytes that nobody reads would be answered with a reset, which may overtake our last.
+        let mut dropped = [0; 64];
+        while let Ok(1..) = socket.read(&mut dropped).await {}
+    };
+    let _ = with_timeout(FAREWELL, farewell).await;
+    match socket.state() {
+        State::Closed => {}
+        State::TimeWait => Timer::after(LAST_WORD).await,
+        _ => socket.abort(),
+    }
+    let _ = with_timeout(FAREWELL, socket.flush()).await;
+}

@@ -1,0 +1,108 @@
+use std::fmt::Write as _;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::image::Image;
+use crate::{bare_metal, proofs};
+
+#[path = "../../engine/proofs/sizes.rs"]
+mod sizes;
+
+/// The sizes of the last commit.
+const COMMITTED: &str = "engine/proofs/sizes.txt";
+
+/// The array in the image with the sizes on the target, in the order of [`sizes::SIZES`].
+const SYMBOL: &str = "STRAIT_SIZES";
+
+/// A change beyond this has to be committed: one in so many.
+const TOLERANCE: u64 = 100;
+
+/// Prints what the engine takes, and compares it with the committed file, or writes that.
+pub(crate) fn check(write: bool) -> Result<()> {
+    let compiler = bare_metal::compiler_version()?;
+    let rows = rows()?;
+    let table = table(&compiler, &rows);
+    println!("\n{table}");
+    if write {
+        return std::fs::write(COMMITTED, table).with_context(|| format!("cannot write {COMMITTED}"));
+    }
+    let committed = std::fs::read_to_string(COMMITTED).with_context(|| format!("no {COMMITTED}"))?;
+    if committed.lines().next() != table.lines().next() {
+        println!("NOT COMPARED with {COMMITTED}, which is of another compiler");
+        return Ok(());
+    }
+    compare(&parse(&committed)?, &rows)
+}
+
+/// Prints sections and code by crate of any image.
+pub(crate) fn image(path: &Path) -> Result<()> {
+    println!("{}", table(&path.display().to_string(), &flash(&Image::read(path)?)));
+    Ok(())
+}
+
+fn rows() -> Result<Vec<(String, u64)>> {
+    let image = proofs::build()?;
+    let on_target = image.words(SYMBOL)?;
+    ensure!(on_target.len() == sizes::SIZES.len(), "the image has other sizes");
+    let mut rows = flash(&image);
+    for (&(name, on_host), &on_target) in sizes::SIZES.iter().zip(&on_target) {
+        rows.push((format!("memory on the target: {name}"), on_target.into()));
+        rows.push((format!("memory on a host of 64 bits: {name}"), on_host as u64));
+    }
+    for (name, depth) in image.stack(|name| name.starts_with("strait_no_panic::exec::")) {
+        rows.push((format!("stack: {}", without_crates(&name)), depth.bytes));
+    }
+    Ok(rows)
+}
+
+fn flash(image: &Image) -> Vec<(String, u64)> {
+    let sections = image.sections.iter().map(|section| (format!("section {}", section.name), section.bytes));
+    let crates = image.code_by_crate().into_iter().map(|(name, bytes)| (format!("code of {name}"), bytes));
+    sections.chain(crates).collect()
+}
+
+/// The types without where they come from.
+fn without_crates(name: &str) -> String {
+    let mut short = String::new();
+    for word in name.split_inclusive(['<', '>', ',', ' ', '[', ']', '(', ')', '&']) {
+        short.push_str(word.rsplit("::").next().unwrap_or(word));
+    }
+    short
+}
+
+fn table(compiler: &str, rows: &[(String, u64)]) -> String {
+    let mut table = format!("bytes, {compiler}\n");
+    for (name, bytes) in rows {
+        // Writing to a String does not fail.
+        let _ = writeln!(table, "{bytes:>8} {name}");
+    }
+    table
+}
+
+fn parse(table: &str) -> Result<Vec<(String, u64)>> {
+    let rows = table.lines().skip(1).map(|line| {
+        let (bytes, name) = line.trim_start().split_once(' ').context("a line has a number and a name")?;
+        Ok((name.to_owned(), bytes.parse()?))
+    });
+    rows.collect()
+}
+
+fn compare(committed: &[(String, u64)], rows: &[(String, u64)]) -> Result<()> {
+    let mut changes = String::new();
+    for (name, bytes) in rows {
+        let before = committed.iter().find(|(other, _)| other == name).map(|(_, bytes)| *bytes);
+        if before.is_none_or(|before| before.abs_diff(*bytes) * TOLERANCE > before) {
+            let _ = writeln!(changes, "{name}: {bytes}, was {before:?}");
+        }
+    }
+    for (name, _) in committed.iter().filter(|(name, _)| !rows.iter().any(|(other, _)| other == name)) {
+        let _ = writeln!(changes, "{name}: gone");
+    }
+    if !changes.is_empty() {
+        bail!(
+            "sizes have changed; if that is meant, commit what `cargo xtask size --write` writes:\n{changes}"
+        );
+    }
+    Ok(())
+}
