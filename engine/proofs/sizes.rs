@@ -6,17 +6,17 @@ use strait::spdy::{Inflate, SkipBlocks};
 use strait::ws::{MaskKeys, Sender};
 
 type Translator = ExecBridge<WebSocketLeg, SpdyLeg<SkipBlocks>, 512>;
-type Session = (Translator, [Lane<[u8; 2048], 16>; 2]);
+type Session = (Translator, [Lane<[u8; 2048], 8>; 2]);
 
 /// What it is, and how many bytes it takes.
-pub const SIZES: &[(&str, usize)] = &[
+pub(crate) const SIZES: &[(&str, usize)] = &[
     ("exec session with lanes of 2 KiB", size_of::<Session>()),
     ("ExecBridge, WebSocket to SPDY", size_of::<Translator>()),
     (
         "ExecBridge, SPDY to WebSocket",
         size_of::<ExecBridge<SpdyLeg<SkipBlocks>, WebSocketLeg<MaskKeys>, 512>>(),
     ),
-    ("Lane of 2 KiB", size_of::<Lane<[u8; 2048], 16>>()),
+    ("Lane of 2 KiB, 8 segments", size_of::<Lane<[u8; 2048], 8>>()),
     ("WebSocketLeg, server", size_of::<WebSocketLeg>()),
     ("WebSocketLeg, client", size_of::<WebSocketLeg<MaskKeys>>()),
     ("SpdyLeg, client", size_of::<SpdyLeg<SkipBlocks>>()),

@@ -50,7 +50,9 @@ fn rows() -> Result<Vec<(String, u64)>> {
         rows.push((format!("memory on the target: {name}"), on_target.into()));
         rows.push((format!("memory on a host of 64 bits: {name}"), on_host as u64));
     }
-    for (name, depth) in image.stack(|name| name.starts_with("strait_no_panic::exec::")) {
+    // What holds the session itself on its stack is no part of the engine.
+    let is_operation = |name: &str| name.starts_with("strait_no_panic::exec::") && !name.contains("::join::");
+    for (name, depth) in image.stack(is_operation) {
         rows.push((format!("stack: {}", without_crates(&name)), depth.bytes));
     }
     Ok(rows)
@@ -65,6 +67,7 @@ fn flash(image: &Image) -> Vec<(String, u64)> {
 /// The types without where they come from.
 fn without_crates(name: &str) -> String {
     let mut short = String::new();
+    let name = name.replace("::<", "<");
     for word in name.split_inclusive(['<', '>', ',', ' ', '[', ']', '(', ')', '&']) {
         short.push_str(word.rsplit("::").next().unwrap_or(word));
     }

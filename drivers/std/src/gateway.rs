@@ -18,6 +18,7 @@ use strait::upgrade::UpgradeError;
 use strait::ws::MaskKeys;
 
 use crate::head::{Head, HeadFailure, until};
+use crate::relay::relay;
 use crate::session::{Session, Summary};
 use crate::stop::{LOOK, Stop};
 
@@ -28,7 +29,7 @@ const REFUSAL: usize = 64 * 1024;
 const STACK: usize = 256 * 1024;
 
 /// The translator as a server, with a thread for each connection: client legs accepted on a listener, upstream legs
-/// dialled, nothing encrypted. Exec, attach and port-forward; other requests get 501.
+/// dialled, nothing encrypted. Exec, attach and port-forward; other requests are passed on.
 #[derive(Debug)]
 pub struct Gateway {
     /// `host:port`.
@@ -136,7 +137,7 @@ impl Gateway {
             Err(error) => return answer(&client, error.status(), error),
         };
         if !request.wants_upgrade() {
-            return answer(&client, 501, "this gateway serves upgrades only");
+            return self.pass_plain(&client, &head, &request);
         }
         let plan = match self.planner().plan(&request, random()?) {
             Ok(plan) => plan,
@@ -157,6 +158,28 @@ impl Gateway {
             tracing::info!(path = request.path(), end = %summary.outcome, "session ended");
         }
         Ok(summary)
+    }
+
+    /// A request that is no upgrade.
+    fn pass_plain(
+        &self,
+        client: &TcpStream,
+        head: &Head,
+        request: &Request<'_>,
+    ) -> io::Result<Option<Summary>> {
+        let plain = match self.planner().plain(request) {
+            Ok(plain) => plain,
+            Err(refusal) => {
+                send(client, &written(|out| refusal.write(request, out)), self.deadline())?;
+                return Ok(None);
+            }
+        };
+        let hop = Hop { authority: &self.authority, ..Hop::default() };
+        let to_upstream = written(|out| plain.write_request(request, &hop, out));
+        match self.connect(self.deadline()) {
+            Ok(upstream) => relay(client, head, &to_upstream, plain.body(), &upstream).map(|()| None),
+            Err(error) => answer(client, 502, format_args!("error dialing backend: {error}")),
+        }
     }
 
     fn planner(&self) -> Planner {

@@ -15,6 +15,7 @@
 
 mod gateway;
 mod head;
+mod relay;
 mod session;
 mod stop;
 

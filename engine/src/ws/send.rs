@@ -7,7 +7,7 @@ use crate::{Full, Outbox, Role};
 /// Pings and pongs leave room for one Close frame, so that a connection can always be closed in order.
 /// `N` must hold two control frames.
 #[derive(Debug, Clone)]
-pub struct Sender<const N: usize = 320> {
+pub struct Sender<const N: usize = 292> {
     outbox: Outbox<N>,
     role: Role,
     closing: bool,

@@ -100,12 +100,7 @@ fn begin<R: Bridge, B: Memory>(peers: &Peers, bridge: &mut R, down: &mut LaneOf<
 }
 
 #[inline(never)]
-fn translate<R: Bridge, B: Memory>(
-    bridge: &mut R,
-    side: Side,
-    lane: &mut LaneOf<B>,
-    now: Instant,
-) -> Flow {
+fn translate<R: Bridge, B: Memory>(bridge: &mut R, side: Side, lane: &mut LaneOf<B>, now: Instant) -> Flow {
     bridge.translate(side, lane, now)
 }
 

@@ -231,3 +231,20 @@ fn a_reset_ends_both_directions() {
     let still_open = StreamState { own: true, replied: true, local_open: true, remote_open: true };
     assert_eq!(leg.streams.get(id(1)), Some(still_open));
 }
+
+#[test]
+fn the_outbox_holds_the_opening_of_every_set_of_streams() {
+    for bits in 0..16_u8 {
+        let [stdin, stdout, stderr, tty] = [1, 2, 4, 8].map(|bit| bits & bit != 0);
+        let streams = StreamSet { stdin, stdout, stderr, tty };
+        let leg = SpdyLeg::client(streams, Subprotocol::V4, &Limits::HOST);
+        let mut opened = 0;
+        let mut rest = leg.pending();
+        while let Some((header, _)) = rest.split_first_chunk::<8>() {
+            let length = u32::from_be_bytes([0, header[5], header[6], header[7]]) as usize;
+            rest = &rest[8 + length..];
+            opened += 1;
+        }
+        assert_eq!(opened, streams.channels(Subprotocol::V4).count(), "{streams:?}");
+    }
+}
