@@ -11,7 +11,7 @@ pub fn strait() -> &'static Path {
     BINARY.get_or_init(|| env::var_os("STRAIT_BINARY").map_or_else(build, PathBuf::from))
 }
 
-/// The program that is the gateway: [`strait`], unless `STRAIT_GATEWAY` names another one.
+/// The program that is the gateway: [`strait()`], unless `STRAIT_GATEWAY` names another one.
 pub fn gateway() -> PathBuf {
     env::var_os("STRAIT_GATEWAY").map_or_else(|| strait().to_owned(), PathBuf::from)
 }

@@ -116,6 +116,8 @@ pub struct HalfPair {
 #[derive(Debug, Clone)]
 pub struct PairTable<const N: usize> {
     halves: [Option<HalfPair>; N],
+    /// How many of them there are: mostly none.
+    count: usize,
     completion: Duration,
 }
 
@@ -140,7 +142,7 @@ impl<const N: usize> PairTable<N> {
     /// An empty table whose pairs have `completion` to become complete
     /// ([`Limits::stream_creation`](crate::Limits), 30 s upstream).
     pub const fn new(completion: Duration) -> Self {
-        Self { halves: [None; N], completion }
+        Self { halves: [None; N], count: 0, completion }
     }
 
     /// The client has opened the stream `id`.
@@ -155,6 +157,7 @@ impl<const N: usize> PairTable<N> {
                 }
                 Some(half) if half.request == request => {
                     *slot = None;
+                    self.count -= 1;
                     return Added::Complete(match stream {
                         PortStream::Error => Pair { request, port: half.port, error: id, data: half.id },
                         PortStream::Data => Pair { request, port, error: half.id, data: id },
@@ -166,6 +169,7 @@ impl<const N: usize> PairTable<N> {
         }
         let Some(free) = free else { return Added::Full };
         *free = Some(HalfPair { request, stream, id, port, since: now });
+        self.count += 1;
         Added::Waiting
     }
 
@@ -174,12 +178,16 @@ impl<const N: usize> PairTable<N> {
         for slot in &mut self.halves {
             if slot.is_some_and(|half| half.id == id) {
                 *slot = None;
+                self.count -= 1;
             }
         }
     }
 
     /// When a pair will have waited too long, if there are any.
     pub fn deadline(&self) -> Option<Instant> {
+        if self.count == 0 {
+            return None;
+        }
         self.halves.iter().flatten().map(|half| half.since.after(self.completion)).min()
     }
 
@@ -188,7 +196,9 @@ impl<const N: usize> PairTable<N> {
     pub fn expired(&mut self, now: Instant) -> Option<HalfPair> {
         let completion = self.completion;
         let is_late = |half: &HalfPair| now.since(half.since) >= completion;
-        self.halves.iter_mut().find(|slot| slot.as_ref().is_some_and(is_late))?.take()
+        let late = self.halves.iter_mut().find(|slot| slot.as_ref().is_some_and(is_late))?.take()?;
+        self.count -= 1;
+        Some(late)
     }
 }
 

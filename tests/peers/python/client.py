@@ -107,7 +107,8 @@ def connection(pod, port, local):
         local.sendall(data)
     if forwarder.error(port):
         print("error:", forwarder.error(port), file=sys.stderr, flush=True)
-    local.close()
+    # A close alone waits for the thread that reads.
+    local.shutdown(socket.SHUT_RDWR)
 
 
 server, verb, rest, command, stdin, terminal = arguments()

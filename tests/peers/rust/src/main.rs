@@ -120,12 +120,12 @@ async fn connection(pods: Api<Pod>, pod: &str, port: u16, mut local: TcpStream) 
     let mut forwarder = pods.portforward(pod, &[port]).await?;
     let told = forwarder.take_error(port).ok_or("no error channel")?;
     let mut remote = forwarder.take_stream(port).ok_or("no data channel")?;
-    let carried = copy_bidirectional(&mut local, &mut remote).await;
+    tokio::spawn(async move {
+        if let Some(told) = told.await {
+            eprintln!("error: {told}");
+        }
+    });
+    copy_bidirectional(&mut local, &mut remote).await?;
     drop(remote);
-    drop(local);
-    forwarder.join().await?;
-    match told.await {
-        Some(told) => Err(told.into()),
-        None => Ok(carried.map(drop)?),
-    }
+    Ok(forwarder.join().await?)
 }
