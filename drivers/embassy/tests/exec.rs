@@ -264,6 +264,8 @@ async fn what_is_no_request_is_answered_and_forgotten() {
         let answer = reply(&rig, bytes).await;
         assert_eq!(answer.get(9..12), Some(status), "{answer:?} to {}", bytes.escape_ascii());
     }
+    // Each connection was one of six, and is kept for a moment behind its end.
+    returns_to_rest(&rig);
     let page = upgrade(
         "/api/v1/namespaces/default/pods/demo/exec?command=date&stdout=true",
         "Origin: http://evil\r\n",
