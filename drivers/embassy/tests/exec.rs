@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::rig::Rig;
+use crate::rig::{CONNECTIONS, Rig};
 
 const V5: Dialect = Dialect::WebSocket(Subprotocol::V5);
 
@@ -26,10 +26,12 @@ fn start() -> (Server, Rig) {
 
 /// A session whose command is a script of the shell with stdin.
 async fn shell(rig: &Rig, script: &str) -> Session {
+    has_a_place(rig);
     Exec::script(script).with_stdin().open(rig.address, V5).await.unwrap()
 }
 
 async fn run(rig: &Rig, script: &str) -> Transcript {
+    has_a_place(rig);
     Exec::script(script).open(rig.address, V5).await.unwrap().finish().await.unwrap()
 }
 
@@ -51,6 +53,14 @@ fn returns_to_rest(rig: &Rig) -> Counters {
         counters => Err(format!("{counters:?}")),
     });
     rig.counters()
+}
+
+/// A connection is kept for a moment behind its end, and without a free one who comes is reset.
+fn has_a_place(rig: &Rig) {
+    eventually(SOON, || match rig.counters().open {
+        open if (open as usize) < CONNECTIONS => Ok(()),
+        open => Err(format!("{open} connections are open")),
+    });
 }
 
 /// Bytes that show where they belong.
