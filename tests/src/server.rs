@@ -132,9 +132,15 @@ impl Server {
 
     /// Sends it a signal and waits for its end.
     #[track_caller]
-    pub fn end_by(mut self, signal: Signal) -> Finished {
+    pub fn end_by(self, signal: Signal) -> Finished {
+        self.signal(signal);
+        self.end()
+    }
+
+    /// Waits for its end, of which it was told before.
+    #[track_caller]
+    pub fn end(mut self) -> Finished {
         let running = self.running.take().expect("only this takes it");
-        running.signal(signal);
         assert!(running.ends_within(ORDERLY_END), "it lives on: {}", running.stderr());
         running.finish()
     }
