@@ -99,7 +99,7 @@ fn ci() -> Result<()> {
     size::check(false)?;
     peers(&[], false)?;
     bench_smoke()?;
-    fuzz::run(&[], 20)?;
+    fuzz::run(&[], 10)?;
     cargo(["run", "--release", "--", "demo", "--once"])
 }
 
