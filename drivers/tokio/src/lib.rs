@@ -6,6 +6,7 @@
 mod answer;
 mod hangup;
 mod head;
+mod link;
 mod listener;
 mod message_output;
 mod metrics;
