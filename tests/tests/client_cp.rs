@@ -167,6 +167,39 @@ async fn an_interrupted_copy_is_an_error_and_is_resumed() {
     assert_eq!((sum(&there), sum(&back)), (sum(&from), sum(&from)));
 }
 
+/// A server that is away for a while, and a user who has better things to do.
+#[test]
+fn a_copy_with_retries_goes_on_by_itself() {
+    let mut node = Server::node();
+    let (listen, url) = (node.address().to_string(), node.url().to_owned());
+    let room = tempfile::tempdir().expect("a directory");
+    let [from, there, back] = ["from", "there", "back"].map(|name| room.path().join(name));
+    random_file(&from, 90_000_000);
+    for (source, target, partial) in [
+        (text(&from).to_owned(), remote(&there), room.path().join(".there.strait-partial")),
+        (remote(&there), text(&back).to_owned(), room.path().join(".back.strait-partial")),
+    ] {
+        let running = copy(&url, &["--retries", "30", &source, &target]);
+        eventually(TRANSFER, || match fs::metadata(&partial) {
+            Ok(data) if data.len() > 1_000_000 => Ok(()),
+            other => Err(format!("{other:?}, {}", running.stderr())),
+        });
+        node.kill();
+        // The first attempt finds nobody.
+        eventually(TRANSFER, || {
+            let said = running.stderr();
+            if said.contains("cannot connect") { Ok(()) } else { Err(said) }
+        });
+        node = Server::spawn(&["node", "--listen", &listen, "--drain-timeout", "0"]);
+        let finished = running.finish();
+        assert!(finished.status.success(), "{finished:?}");
+        assert!(finished.stderr.contains("resuming"), "{finished:?}");
+        assert!(!finished.stderr.contains("starting again"), "{finished:?}");
+        assert!(!partial.exists());
+    }
+    assert_eq!((sum(&there), sum(&back)), (sum(&from), sum(&from)));
+}
+
 #[test]
 fn what_is_not_the_beginning_of_the_file_is_not_resumed() {
     let node = Server::node();
