@@ -159,6 +159,7 @@ fn a_token_file_of_the_kubeconfig_is_read() {
     is_let_in(&room.exec(&node, &format!("{{tokenFile: '{}'}}", token.display())));
     is_let_in(&room.exec(&node, &format!("{{token: {TOKEN}}}")));
     is_kept_out(&room.exec(&node, "{tokenFile: /no/such/token}"), "/no/such/token");
+    is_kept_out(&room.exec(&node, r#"{token: "two\nlines"}"#), "bytes that HTTP does not allow");
     is_kept_out(&room.exec(&node, "{}"), "Unauthorized");
 }
 

@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn a_pipe_grows_when_much_has_gone_through_it_and_not_before() {
-        let (reader, _writer) = std::io::pipe().unwrap();
+        let (reader, _writer) = io::pipe().unwrap();
         let size = || fcntl_getpipe_size(&reader).unwrap();
         let (before, mut growth) = (size(), Growth::up_to(256 * 1024));
         growth.passed(&reader, MUCH - 1);

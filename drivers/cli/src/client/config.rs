@@ -72,7 +72,11 @@ impl ServerOptions {
         let kubeconfig = match read {
             Ok(kubeconfig) => kubeconfig,
             Err(error) if self.kubeconfig.is_none() && is_missing(&error) => Kubeconfig::default(),
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                let file = self.kubeconfig.as_ref().map(|file| file.display().to_string());
+                let file = file.unwrap_or_else(|| "of $KUBECONFIG or ~/.kube/config".into());
+                return Err(error).with_context(|| format!("cannot use the kubeconfig {file}"));
+            }
         };
         let nothing_is_said = kubeconfig.contexts.is_empty() && self.server.is_none();
         if nothing_is_said && self.context.is_none() {

@@ -6,11 +6,12 @@ use std::task::{Context, Poll};
 use http::header::HOST;
 use kube::client::middleware::{AuthLayer, ExtraHeadersLayer};
 use kube::client::{Body, ConfigExt as _};
+use secrecy::ExposeSecret;
 use tower::{BoxError, Layer, Service, ServiceExt as _};
 
 use super::connect::ConnectError;
 use super::credentials::Credentials;
-use super::server::{Server, ServerError};
+use super::server::{Server, ServerError, is_token};
 use crate::tls::Connector;
 
 /// Why a configuration of `kube` cannot be used.
@@ -31,6 +32,11 @@ impl Server {
     ///
     /// `kube` takes the environment's `HTTPS_PROXY` for the proxy of a kubeconfig that names none; here `NO_PROXY` is heeded then, too.
     pub fn from_kube(config: &kube::Config) -> Result<Self, KubeError> {
+        let token = config.auth_info.token.as_ref().map(ExposeSecret::expose_secret);
+        if token.is_some_and(|token| !is_token(token)) {
+            // `kube` would panic.
+            return Err(KubeError::Server(ServerError::Header));
+        }
         let (config, token_file) = &without_token_file(config);
         let url = config.cluster_url.to_string();
         let name = config.tls_server_name.clone();
@@ -106,7 +112,7 @@ fn authorization(file: &Path) -> Result<(String, Vec<u8>), ConnectError> {
     };
     let text = std::fs::read_to_string(file).map_err(|error| unusable(&error))?;
     let token = text.trim();
-    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+    if !is_token(token) {
         return Err(unusable(&"it is none"));
     }
     Ok(("Authorization".into(), format!("Bearer {token}").into_bytes()))
