@@ -23,6 +23,8 @@ mod exec_bridge;
 mod http_head;
 mod k8s_text;
 mod pieces;
+mod rig;
+mod script;
 mod spdy_receiver;
 mod ws_receiver;
 

@@ -2,7 +2,7 @@ use strait::Role;
 use strait::k8s::{Channel, Outcome, TerminalSize};
 use strait::ws::{FrameHeader, Opcode, Sender, mask};
 
-use super::{Flow, Wire, payload};
+use crate::script::{Flow, Wire, payload};
 
 /// A WebSocket client: what it sends, and an independent reader of what it gets.
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, of which any combination occurs")]

@@ -2,7 +2,7 @@ use strait::k8s::{Channel, ResizeParser, StreamSet, Subprotocol, TerminalSize};
 use strait::spdy::frame::{DATA_HEADER, data_header, goaway, ping, rst_stream};
 use strait::spdy::{GoawayStatus, HeaderWriter, RstStatus, StreamId};
 
-use super::{Flow, Wire, payload};
+use crate::script::{Flow, Wire, payload};
 
 pub(super) const SUCCESS: &[u8] = br#"{"metadata":{},"status":"Success"}"#;
 const EXIT_5: &[u8] = br#"{"metadata":{},"status":"Failure","message":"command terminated with non-zero exit code: 5","reason":"NonZeroExitCode","details":{"causes":[{"reason":"ExitCode","message":"5"}]}}"#;
