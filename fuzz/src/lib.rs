@@ -16,6 +16,7 @@
 //! | [`spdy_receiver()`] | role and options, cuts | what a SPDY peer sends |
 //! | [`k8s_text()`] | which text, cuts | the text |
 //! | [`exec_bridge()`] | streams, memory | acts of both peers, of the driver and of time |
+//! | [`tunnel_bridge()`] | which ends are WebSockets, memory | likewise |
 //!
 //! Cuts: 0 is all at once, 1 byte by byte, any other number the seed of random pieces.
 
@@ -26,6 +27,8 @@ mod pieces;
 mod rig;
 mod script;
 mod spdy_receiver;
+mod tunnel_bridge;
+mod websocket;
 mod ws_receiver;
 
 pub use exec_bridge::{Report, exec_bridge, play};
@@ -33,16 +36,18 @@ pub use http_head::http_head;
 pub use k8s_text::k8s_text;
 pub use pieces::Dice;
 pub use spdy_receiver::spdy_receiver;
+pub use tunnel_bridge::{play_tunnel, tunnel_bridge};
 pub use ws_receiver::ws_receiver;
 
 /// A fuzz body by its name, which is also that of its corpus and of its target.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All fuzz bodies.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 6] = [
     ("exec_bridge", exec_bridge),
     ("http_head", http_head),
     ("k8s_text", k8s_text),
     ("spdy_receiver", spdy_receiver),
+    ("tunnel_bridge", tunnel_bridge),
     ("ws_receiver", ws_receiver),
 ];

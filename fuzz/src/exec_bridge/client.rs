@@ -1,8 +1,9 @@
 use strait::Role;
 use strait::k8s::{Channel, Outcome, TerminalSize};
-use strait::ws::{FrameHeader, Opcode, Sender, mask};
+use strait::ws::Opcode;
 
 use crate::script::{Flow, Wire, payload};
+use crate::websocket::{Frame, encode};
 
 /// A WebSocket client: what it sends, and an independent reader of what it gets.
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, of which any combination occurs")]
@@ -136,15 +137,9 @@ impl Client {
         self.send(Opcode::Binary, true, payload);
     }
 
-    fn send(&mut self, opcode: Opcode, fin: bool, mut payload: Vec<u8>) {
+    fn send(&mut self, opcode: Opcode, fin: bool, payload: Vec<u8>) {
         self.frames += 1;
-        let key = self.frames.wrapping_mul(0x9e37_79b9).to_be_bytes();
-        let header = Sender::<320>::new(Role::Client).data_header(opcode, fin, payload.len() as u64, key);
-        let mut bytes = [0; FrameHeader::MAX];
-        let size = header.write(&mut bytes);
-        self.wire.send(&bytes[..size]);
-        mask(key, 0, &mut payload);
-        self.wire.send(&payload);
+        self.wire.send(&encode(Role::Client, opcode, fin, payload, self.frames));
     }
 
     /// Reads what the bridge has written.
@@ -152,9 +147,9 @@ impl Client {
         self.got.extend_from_slice(bytes);
         let got = std::mem::take(&mut self.got);
         let mut rest = &got[..];
-        while let Some((first, payload, behind)) = frame(rest) {
-            self.read(first, payload);
-            rest = behind;
+        while let Some(frame) = Frame::read(rest, Role::Server) {
+            self.read(frame.first, &frame.payload);
+            rest = frame.rest;
         }
         self.got = rest.to_vec();
     }
@@ -203,23 +198,4 @@ impl Client {
             _ => panic!("a message on {channel}"),
         }
     }
-}
-
-/// First byte and payload of the frame at the front, and what follows.
-fn frame(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (&[first, len], rest) = bytes.split_first_chunk()?;
-    assert_eq!(len & 0x80, 0, "a server does not mask");
-    let (len, rest) = match len {
-        126 => {
-            let (len, rest) = rest.split_first_chunk()?;
-            (u16::from_be_bytes(*len).into(), rest)
-        }
-        127 => {
-            let (len, rest) = rest.split_first_chunk()?;
-            (u64::from_be_bytes(*len) as usize, rest)
-        }
-        _ => (len.into(), rest),
-    };
-    let (payload, rest) = rest.split_at_checked(len)?;
-    Some((first, payload, rest))
 }

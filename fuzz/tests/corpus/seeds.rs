@@ -2,6 +2,7 @@
 
 mod sessions;
 mod texts;
+mod tunnels;
 #[path = "../../../engine/tests/vectors/mod.rs"]
 mod vectors;
 
@@ -15,6 +16,7 @@ pub(crate) fn of(target: &str) -> Seeds {
         "http_head" => texts::heads(),
         "k8s_text" => texts::of_kubernetes(),
         "spdy_receiver" => spdy(),
+        "tunnel_bridge" => tunnels::all(),
         "ws_receiver" => websocket(),
         _ => panic!("no target {target}"),
     }
