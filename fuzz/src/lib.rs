@@ -17,7 +17,7 @@
 //! | [`k8s_text()`] | which text, cuts | the text |
 //! | [`exec_bridge()`] | streams, memory | acts of both peers, of the driver and of time |
 //! | [`ports_bridge()`] | ports and base64, memory | likewise |
-//! | [`tunnel_bridge()`] | which ends are WebSockets, memory | likewise |
+//! | [`tunnel_bridge()`] | which ends speak WebSocket, memory | likewise |
 //!
 //! Cuts: 0 is all at once, 1 byte by byte, any other number the seed of random pieces.
 

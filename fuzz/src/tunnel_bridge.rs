@@ -21,7 +21,7 @@ use self::peer::Peer;
 use crate::rig::{LIMITS, Peers, Rig, side};
 use crate::script::{Script, Wire};
 
-/// A session of a bridge between the two ends of a tunnel: WebSocket and raw, raw and WebSocket, or two WebSockets.
+/// A session of a bridge between the two ends of a tunnel: WebSocket and raw, raw and WebSocket, or WebSocket twice.
 ///
 /// # Panics
 /// If a byte is lost, repeated or misplaced, if something follows an end, if a peer is not told the end of the other one, or if

@@ -169,7 +169,7 @@ impl Client {
         }
         assert!(port < self.count, "a message on channel {channel}");
         assert!(!payload.is_empty(), "an empty message on channel {channel}");
-        if channel % 2 == 0 {
+        if channel.is_multiple_of(2) {
             self.output[port].sent = upstream.ports[port].sent;
             self.output[port].arrive(channel, payload, upstream.raw);
         } else if payload.starts_with(NOTICE) {

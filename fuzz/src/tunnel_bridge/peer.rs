@@ -6,7 +6,6 @@ use crate::script::{Flow, Wire, payload};
 use crate::websocket::{Frame, encode};
 
 /// One end of a tunnel: what it sends, and an independent reader of what it gets.
-#[expect(clippy::struct_excessive_bools, reason = "independent facts, of which any combination occurs")]
 pub(super) struct Peer {
     role: Role,
     channel: u8,
