@@ -3,7 +3,7 @@
 use super::Seeds;
 use super::sessions::{CLIENT, CONNECT, SETTLE, after, read, translate, with_number, write};
 
-/// Which ends are WebSockets.
+/// Which ends speak WebSocket.
 const CLIENT_ONLY: u8 = 0;
 const UPSTREAM_ONLY: u8 = 1;
 const BOTH: u8 = 2;
