@@ -28,6 +28,7 @@ mod pieces;
 mod ports_bridge;
 mod rig;
 mod script;
+mod spdy;
 mod spdy_receiver;
 mod tunnel_bridge;
 mod websocket;

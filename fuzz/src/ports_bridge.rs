@@ -146,7 +146,7 @@ impl Session {
     fn check_rest(&self) {
         let Rig { bridge, peers: Pair { client, upstream, .. }, connected, cut, .. } = &self.rig;
         if bridge.is_writable(Side::Client) {
-            assert!(client.is_at_frame(), "a part of a frame");
+            assert!(client.inbox.is_at_frame(), "a part of a frame");
         }
         if *cut || upstream.raw || !client.is_well() {
             return;
@@ -155,7 +155,7 @@ impl Session {
         if !connected {
             return;
         }
-        assert!(upstream.is_at_frame(), "a part of a frame");
+        assert!(upstream.inbox.is_at_frame(), "a part of a frame");
         let is_over = bridge.outcome().is_some();
         for (index, port) in upstream.ports.iter().enumerate() {
             assert_eq!(client.output[index].received, port.sent, "output of port {index} is missing");
@@ -167,11 +167,11 @@ impl Session {
             }
         }
         if is_over {
-            assert!(client.got_close.is_some(), "a Close comes last");
+            assert!(client.inbox.close.is_some(), "a Close comes last");
             return;
         }
-        assert_eq!(client.pongs, client.pings.len(), "each ping is answered");
-        assert_eq!(upstream.ping_answers, upstream.pings, "each PING is answered");
+        assert_eq!(client.inbox.pongs, client.inbox.pings.len(), "each ping is answered");
+        assert_eq!(upstream.control.answers, upstream.control.pings, "each PING is answered");
     }
 
     /// Brings the session to its end.

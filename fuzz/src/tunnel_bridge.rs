@@ -139,7 +139,7 @@ fn check_rest<C: ByteStream, U: ByteStream>(rig: &Rig<Pair<C, U>, 64>) {
     let Rig { bridge, peers: Pair { client, upstream, .. }, connected, cut, .. } = rig;
     for (side, peer) in [(Side::Client, client), (Side::Upstream, upstream)] {
         if bridge.is_writable(side) {
-            assert!(peer.is_at_frame(), "a part of a frame to {side:?}");
+            assert!(peer.inbox.is_at_frame(), "a part of a frame to {side:?}");
         }
     }
     if *cut || !connected || client.raw || upstream.raw {
@@ -150,11 +150,11 @@ fn check_rest<C: ByteStream, U: ByteStream>(rig: &Rig<Pair<C, U>, 64>) {
             assert_eq!(to.received.received, from.sent, "bytes to {side:?} are missing");
         }
         if from.end().is_none() && to.end().is_none() {
-            assert_eq!(from.pongs, from.pings.len(), "each ping is answered");
+            assert_eq!(from.inbox.pongs, from.inbox.pings.len(), "each ping is answered");
         }
         let Some(clean) = from.end() else { continue };
         if to.is_websocket {
-            let code = to.got_close.expect("a WebSocket is told the end of the other side");
+            let code = to.inbox.close.expect("a WebSocket is told the end of the other side");
             assert!(to.end().is_some() || (code == 1000) == clean, "Close {code}");
         } else {
             assert!(bridge.shutdown_due(side), "a connection is told the end of the other side");

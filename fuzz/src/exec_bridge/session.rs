@@ -111,14 +111,14 @@ impl<const S: usize> Session<S> {
     fn check_rest(&self) {
         let Rig { bridge, peers: Pair { client, upstream, .. }, connected, cut, .. } = &self.rig;
         if bridge.is_writable(Side::Client) {
-            assert!(client.is_at_frame(), "a part of a frame");
+            assert!(client.inbox.is_at_frame(), "a part of a frame");
         }
         if *cut || upstream.raw || !client.is_well() {
             return;
         }
         if *connected {
             assert!(client.stdout.is_complete() && client.stderr.is_complete(), "output is missing");
-            assert!(upstream.is_at_frame(), "a part of a frame");
+            assert!(upstream.inbox.is_at_frame(), "a part of a frame");
         }
         if bridge.outcome().is_some() {
             self.check_status();
@@ -128,8 +128,8 @@ impl<const S: usize> Session<S> {
         if !connected || !upstream.has_answered() {
             return;
         }
-        assert_eq!(client.pongs, client.pings.len(), "each ping is answered");
-        assert_eq!(upstream.ping_answers, upstream.pings, "each PING is answered");
+        assert_eq!(client.inbox.pongs, client.inbox.pings.len(), "each ping is answered");
+        assert_eq!(upstream.control.answers, upstream.control.pings, "each PING is answered");
         if let Some(stdin) = upstream.stream(Channel::STDIN)
             && !stdin.reset
         {
@@ -146,7 +146,7 @@ impl<const S: usize> Session<S> {
     /// The session has ended, and its client has got all of it.
     fn check_status(&self) {
         let Pair { client, upstream, .. } = &self.rig.peers;
-        assert!(client.got_close, "a Close comes last");
+        assert!(client.inbox.close.is_some(), "a Close comes last");
         let status = client.status.as_deref().expect("each session has a status");
         let fits = HEADROOM + upstream.status.len() <= self.memory;
         if self.rig.bridge.outcome() == Some(Outcome::Completed) && fits {

@@ -9,7 +9,7 @@ use strait::ws::Opcode;
 use super::MOST;
 use super::upstream::Upstream;
 use crate::script::{Flow, Wire, payload};
-use crate::websocket::{Frame, encode};
+use crate::websocket::{Inbox, encode};
 
 /// The ports of a session, as far as it has them.
 pub(super) const PORTS: [u16; MOST] = [8000, 8001, 80, 65535];
@@ -26,16 +26,13 @@ pub(super) struct Client {
     closed: bool,
     /// It has sent bytes of the script, which may mean anything.
     pub(super) raw: bool,
-    pub(super) pings: Vec<u8>,
     frames: u32,
 
     /// Channels whose port message it has got.
     announced: usize,
     pub(super) output: [Flow; MOST],
     pub(super) texts: [Vec<u8>; MOST],
-    pub(super) pongs: usize,
-    pub(super) got_close: Option<u16>,
-    got: Vec<u8>,
+    pub(super) inbox: Inbox,
 }
 
 impl Client {
@@ -47,14 +44,11 @@ impl Client {
             input: [Flow::default(); MOST],
             closed: false,
             raw: false,
-            pings: vec![],
             frames: 0,
             announced: 0,
             output: [Flow::default(); MOST],
             texts: [const { vec![] }; MOST],
-            pongs: 0,
-            got_close: None,
-            got: vec![],
+            inbox: Inbox::new(Role::Server),
         }
     }
 
@@ -85,7 +79,7 @@ impl Client {
 
     pub(super) fn send_ping(&mut self, len: u8, pong: bool) {
         if !pong && self.is_well() {
-            self.pings.push(len);
+            self.inbox.pings.push(len);
         }
         let opcode = if pong { Opcode::Pong } else { Opcode::Ping };
         self.send(opcode, vec![len; usize::from(len % 126)]);
@@ -117,24 +111,8 @@ impl Client {
 
     /// Reads what the bridge has written.
     pub(super) fn get(&mut self, bytes: &[u8], upstream: &Upstream) {
-        self.got.extend_from_slice(bytes);
-        let got = std::mem::take(&mut self.got);
-        let mut rest = &got[..];
-        while let Some(frame) = Frame::read(rest, Role::Server) {
-            self.read(frame.first, &frame.payload, upstream);
-            rest = frame.rest;
-        }
-        self.got = rest.to_vec();
-    }
-
-    /// True if the last frame that it got is whole.
-    pub(super) const fn is_at_frame(&self) -> bool {
-        self.got.is_empty()
-    }
-
-    fn read(&mut self, first: u8, payload: &[u8], upstream: &Upstream) {
-        assert!(self.got_close.is_none(), "frame {first:#x} behind the Close");
-        match (first, payload) {
+        let mut inbox = std::mem::replace(&mut self.inbox, Inbox::new(Role::Server));
+        inbox.receive(bytes, self.raw, |first, payload| match (first, payload) {
             (0x81, [digit @ b'0'..=b'9', text @ ..]) if self.is_base64 => {
                 let bytes = BASE64_STANDARD.decode(text).expect("each message is whole base64");
                 self.read_message(digit - b'0', &bytes, upstream);
@@ -142,21 +120,9 @@ impl Client {
             (0x82, [channel, payload @ ..]) if !self.is_base64 => {
                 self.read_message(*channel, payload, upstream);
             }
-            (0x8a, _) => {
-                if let Some(&len) = self.pings.get(self.pongs) {
-                    assert_eq!(payload, vec![len; usize::from(len % 126)], "an answer to another ping");
-                } else {
-                    assert!(self.raw, "a pong without a ping");
-                }
-                self.pongs += 1;
-            }
-            (0x88, []) => self.got_close = Some(1005),
-            (0x88, [high, low, reason @ ..]) => {
-                assert!(str::from_utf8(reason).is_ok());
-                self.got_close = Some(u16::from_be_bytes([*high, *low]));
-            }
             _ => panic!("a frame with first byte {first:#x} and {} bytes", payload.len()),
-        }
+        });
+        self.inbox = inbox;
     }
 
     fn read_message(&mut self, channel: u8, payload: &[u8], upstream: &Upstream) {

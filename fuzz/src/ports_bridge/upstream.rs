@@ -1,9 +1,10 @@
-use strait::spdy::frame::{DATA_HEADER, data_header, goaway, ping, rst_stream};
-use strait::spdy::{GoawayStatus, HeaderWriter, RstStatus, StreamId};
+use strait::spdy::frame::{DATA_HEADER, data_header, rst_stream};
+use strait::spdy::{HeaderWriter, RstStatus, StreamId};
 
 use super::MOST;
 use super::client::Client;
 use crate::script::{Wire, payload};
+use crate::spdy::{Control, Inbox, word};
 
 /// The longest text that the client gets whole.
 const MOST_TEXT: usize = 512;
@@ -16,15 +17,14 @@ pub(super) struct Upstream {
     streams: Vec<Stream>,
     pub(super) ports: [Port; MOST],
     writer: HeaderWriter,
-    pub(super) pings: u32,
+    pub(super) control: Control,
     /// It has sent bytes of the script, which may mean anything.
     pub(super) raw: bool,
     /// It has sent GOAWAY.
     over: bool,
 
-    pub(super) ping_answers: u32,
     got_goaway: bool,
-    got: Vec<u8>,
+    pub(super) inbox: Inbox,
 }
 
 /// What must arrive of a port.
@@ -80,12 +80,11 @@ impl Upstream {
             streams: vec![Stream::default(); 2 * count],
             ports: [const { Port { sent: 0, text: vec![], text_ended: false, data_reset: false } }; MOST],
             writer: HeaderWriter::new(),
-            pings: 0,
+            control: Control::default(),
             raw: false,
             over: false,
-            ping_answers: 0,
             got_goaway: false,
-            got: vec![],
+            inbox: Inbox::default(),
         }
     }
 
@@ -154,18 +153,9 @@ impl Upstream {
         if !self.speaks() {
             return;
         }
-        match which % 4 {
-            0 => {
-                self.pings += 1;
-                self.wire.send(&ping(2 * self.pings));
-            }
-            1 => self.wire.send(b"\x80\x03\0\x04\0\0\0\x0c\0\0\0\x01\0\0\0\x04\0\0\0\x05"),
-            2 => self.wire.send(b"\x80\x03\0\x09\0\0\0\x08\0\0\0\x05\0\0\x10\0"),
-            _ => {
-                self.wire.send(&goaway(None, GoawayStatus::OK));
-                self.over = true;
-            }
-        }
+        let (frame, is_goaway) = self.control.frame(which);
+        self.wire.send(&frame);
+        self.over |= is_goaway;
     }
 
     pub(super) fn send_raw(&mut self, bytes: &[u8]) {
@@ -198,42 +188,25 @@ impl Upstream {
 
     /// Reads what the bridge has written; `client` knows what it has sent.
     pub(super) fn get(&mut self, bytes: &[u8], client: &mut Client) {
-        self.got.extend_from_slice(bytes);
-        let got = std::mem::take(&mut self.got);
-        let mut rest = &got[..];
-        while let Some((header, behind)) = rest.split_first_chunk::<DATA_HEADER>() {
-            let len = u32::from_be_bytes([0, header[5], header[6], header[7]]) as usize;
-            let Some((payload, behind)) = behind.split_at_checked(len) else { break };
-            self.read(*header, payload, client);
-            rest = behind;
-        }
-        self.got = rest.to_vec();
-    }
-
-    /// True if the last frame that it got is whole.
-    pub(super) const fn is_at_frame(&self) -> bool {
-        self.got.is_empty()
+        let mut inbox = std::mem::take(&mut self.inbox);
+        inbox.receive(bytes, |header, payload| self.read(header, payload, client));
+        self.inbox = inbox;
     }
 
     fn read(&mut self, header: [u8; DATA_HEADER], payload: &[u8], client: &mut Client) {
         assert!(!self.got_goaway, "frame {header:02x?} behind the GOAWAY");
-        let word = |at: usize| payload[at..].first_chunk().map_or(0, |word| u32::from_be_bytes(*word));
         match header {
             [0x80, 3, 0, 1, 0, ..] => {
                 let place = self.streams.iter().position(|stream| !stream.opened).expect("a stream too many");
-                assert_eq!(word(0), id(place).get(), "streams are opened in order");
+                assert_eq!(word(payload, 0), id(place).get(), "streams are opened in order");
                 self.streams[place].opened = true;
             }
             [0x80, 3, 0, 3, 0, 0, 0, 8] => {
-                let stream = self.stream(word(0));
+                let stream = self.stream(word(payload, 0));
                 assert!(!stream.got_reset, "a second reset");
                 stream.got_reset = true;
             }
-            [0x80, 3, 0, 6, 0, 0, 0, 4] => {
-                self.ping_answers += 1;
-                let is_expected = word(0) == 2 * self.ping_answers && self.ping_answers <= self.pings;
-                assert!(self.raw || is_expected, "PING {}", word(0));
-            }
+            [0x80, 3, 0, 6, 0, 0, 0, 4] => self.control.answered(word(payload, 0), self.raw),
             [0x80, 3, 0, 7, 0, 0, 0, 8] => self.got_goaway = true,
             [0, 0, 0, number, flags @ (0 | 1), ..] => {
                 self.read_data(number.into(), flags == 1, payload, client);

@@ -3,7 +3,7 @@ use strait::bridge::Side;
 use strait::ws::Opcode;
 
 use crate::script::{Flow, Wire, payload};
-use crate::websocket::{Frame, encode};
+use crate::websocket::{Inbox, encode};
 
 /// One end of a tunnel: what it sends, and an independent reader of what it gets.
 pub(super) struct Peer {
@@ -18,19 +18,17 @@ pub(super) struct Peer {
     /// A Close that it has sent: true if it says that all is well.
     closed: Option<bool>,
     unfinished: bool,
-    pub(super) pings: Vec<u8>,
     frames: u32,
 
     pub(super) received: Flow,
-    pub(super) got_close: Option<u16>,
-    pub(super) pongs: usize,
-    got: Vec<u8>,
+    pub(super) inbox: Inbox,
 }
 
 impl Peer {
     pub(super) fn new(side: Side, is_websocket: bool) -> Self {
+        let role = if side == Side::Client { Role::Client } else { Role::Server };
         Self {
-            role: if side == Side::Client { Role::Client } else { Role::Server },
+            role,
             channel: u8::from(side == Side::Client),
             is_websocket,
             wire: Wire::default(),
@@ -38,12 +36,9 @@ impl Peer {
             raw: false,
             closed: None,
             unfinished: false,
-            pings: vec![],
             frames: 0,
             received: Flow::default(),
-            got_close: None,
-            pongs: 0,
-            got: vec![],
+            inbox: Inbox::new(other(role)),
         }
     }
 
@@ -81,7 +76,7 @@ impl Peer {
             return;
         }
         if !pong && self.end().is_none() && !self.raw {
-            self.pings.push(len);
+            self.inbox.pings.push(len);
         }
         let opcode = if pong { Opcode::Pong } else { Opcode::Ping };
         self.send(opcode, true, vec![len; usize::from(len % 126)]);
@@ -112,43 +107,18 @@ impl Peer {
         if !self.is_websocket {
             return self.received.arrive(1 - self.channel, bytes, more);
         }
-        self.got.extend_from_slice(bytes);
-        let got = std::mem::take(&mut self.got);
-        let mut rest = &got[..];
-        let role = if self.role == Role::Client { Role::Server } else { Role::Client };
-        while let Some(frame) = Frame::read(rest, role) {
-            self.read(frame.first, &frame.payload, more);
-            rest = frame.rest;
-        }
-        self.got = rest.to_vec();
+        let mut inbox = std::mem::replace(&mut self.inbox, Inbox::new(self.role));
+        inbox.receive(bytes, self.raw, |first, payload| {
+            assert!(first == 0x82 && !payload.is_empty(), "a message with first byte {first:#x}");
+            self.received.arrive(1 - self.channel, payload, more);
+        });
+        self.inbox = inbox;
     }
+}
 
-    /// True if the last frame that it got is whole.
-    pub(super) const fn is_at_frame(&self) -> bool {
-        self.got.is_empty()
-    }
-
-    fn read(&mut self, first: u8, payload: &[u8], more: bool) {
-        assert!(self.got_close.is_none(), "frame {first:#x} behind the Close");
-        match (first, payload) {
-            (0x82, payload) => {
-                assert!(!payload.is_empty(), "an empty message");
-                self.received.arrive(1 - self.channel, payload, more);
-            }
-            (0x8a, _) => {
-                if let Some(&len) = self.pings.get(self.pongs) {
-                    assert_eq!(payload, vec![len; usize::from(len % 126)], "an answer to another ping");
-                } else {
-                    assert!(self.raw, "a pong without a ping");
-                }
-                self.pongs += 1;
-            }
-            (0x88, []) => self.got_close = Some(1005),
-            (0x88, [high, low, reason @ ..]) => {
-                assert!(str::from_utf8(reason).is_ok());
-                self.got_close = Some(u16::from_be_bytes([*high, *low]));
-            }
-            _ => panic!("a frame with first byte {first:#x} and {} bytes", payload.len()),
-        }
+const fn other(role: Role) -> Role {
+    match role {
+        Role::Client => Role::Server,
+        Role::Server => Role::Client,
     }
 }
