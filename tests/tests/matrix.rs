@@ -234,7 +234,7 @@ impl Run<'_> {
                 self.ended_with(&all, code)
             }
             Short(opening) => {
-                let is_early = opening == Opening::WithInput && matches!(self.cell.client, Dialect::Spdy(_));
+                let is_early = opening == Opening::WithInput && matches!(self.cell.client, Spdy(_));
                 let (script, expected) = if is_early {
                     ("read -r line; echo \"$line\"; exit 3", "early\n")
                 } else {
