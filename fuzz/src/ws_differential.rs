@@ -1,6 +1,6 @@
 use std::io::{self, Read, Write};
 
-use strait::ws::{CONTROL_FRAME_BYTES, Event, Opcode, ProtocolError, Receiver};
+use strait::ws::{CONTROL_FRAME_BYTES, CloseCode, Event, Opcode, ProtocolError, Receiver};
 use strait::{Limits, Role, Step};
 use tungstenite::error::ProtocolError as TheirError;
 use tungstenite::protocol::WebSocketConfig;
@@ -12,9 +12,10 @@ use crate::pieces::{Cuts, deliver};
 ///
 /// | difference | why |
 /// |---|---|
-/// | the engine refuses a length in more bytes than it needs | RFC 6455 section 5.2: the minimal number MUST be used |
+/// | the engine refuses a length in more bytes than it needs | RFC 6455 section 5.2: the minimal number MUST be used; section 5.5: a control frame's length is one byte |
 /// | it refuses a length of 2^63 and more by itself | there it is too large for any limit |
 /// | it refuses a Close with an invalid code | `tungstenite` refuses it too, and hands out a Close with 1002 |
+/// | it takes a Close with 1014 | `tungstenite` does not know it, and hands out 1002 |
 /// | it refuses invalid UTF-8 and a bad header at once | `tungstenite` waits for the rest of the frame |
 /// | a Close ends the comparison | the engine leaves what follows to its caller; `tungstenite` answers by itself |
 ///
@@ -41,11 +42,15 @@ pub fn ws_differential(data: &[u8]) {
     }
 }
 
+/// A code that is registered, and that `tungstenite` does not know.
+const BAD_GATEWAY: u16 = 1014;
+
 /// Refused here, and taken there.
 const fn is_stricter(error: ProtocolError) -> bool {
     matches!(
         error,
         ProtocolError::LengthNotMinimal(_)
+            | ProtocolError::LongControl(_)
             | ProtocolError::LengthTopBit(_)
             | ProtocolError::InvalidCloseCode(_)
     )
@@ -88,7 +93,9 @@ fn ours(role: Role, wire: &[u8]) -> (Vec<Seen>, Option<ProtocolError>) {
             Event::Ping { range } => seen.push(Seen::Ping(bytes(range))),
             Event::Pong { range } => seen.push(Seen::Pong(bytes(range))),
             Event::Close { code, .. } => {
-                seen.push(Seen::Close(code.map(|code| code.0)));
+                let known =
+                    code.map(|code| if code.0 == BAD_GATEWAY { CloseCode::PROTOCOL_ERROR } else { code });
+                seen.push(Seen::Close(known.map(|code| code.0)));
                 closed = true;
             }
         }
@@ -126,10 +133,11 @@ fn theirs(role: Role, wire: &[u8]) -> (Vec<Seen>, Theirs) {
                 return (seen, Theirs::NeedsMore);
             }
             Ok(Message::Frame(_)) => unreachable!("frames are not handed out"),
-            Err(Error::ConnectionClosed | Error::Io(_))
-            | Err(Error::Protocol(TheirError::ResetWithoutClosingHandshake)) => {
-                return (seen, Theirs::NeedsMore);
-            }
+            Err(
+                Error::ConnectionClosed
+                | Error::Io(_)
+                | Error::Protocol(TheirError::ResetWithoutClosingHandshake),
+            ) => return (seen, Theirs::NeedsMore),
             Err(error) => return (seen, Theirs::Refused(error)),
         }
     }
