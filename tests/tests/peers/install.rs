@@ -82,21 +82,28 @@ pub(crate) fn python_kubernetes() -> Result<(PathBuf, String), String> {
 
 /// The program for Node, next to the packages of its lock file.
 pub(crate) fn node() -> Result<(PathBuf, String), String> {
-    let (source, place) = (source("node"), place("node")?);
+    let (place, version) = npm("node", "@kubernetes/client-node")?;
+    fs::copy(source("node/client.js"), place.join("client.js"))
+        .map_err(|error| format!("client.js: {error}"))?;
+    Ok((place.join("client.js"), version))
+}
+
+/// The packages of the lock file in `tests/peers/NAME`, which npm verifies; where they are, and the version of `package`.
+pub(crate) fn npm(name: &str, package: &str) -> Result<(PathBuf, String), String> {
+    let (source, place) = (source(name), place(name)?);
     let lock = fs::read(source.join("package-lock.json")).map_err(|error| error.to_string())?;
     // Written when all is there: what was interrupted is no installation.
     let mark = place.join("installed.json");
-    let fresh = fs::read(&mark).is_ok_and(|installed| installed == lock);
-    for name in ["client.js", "package.json", "package-lock.json"] {
-        fs::copy(source.join(name), place.join(name)).map_err(|error| format!("{name}: {error}"))?;
-    }
-    if !fresh {
+    if !fs::read(&mark).is_ok_and(|installed| installed == lock) {
+        for name in ["package.json", "package-lock.json"] {
+            fs::copy(source.join(name), place.join(name)).map_err(|error| format!("{name}: {error}"))?;
+        }
         step(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&place))?;
         fs::write(mark, &lock).map_err(|error| error.to_string())?;
     }
     let lock: serde_json::Value = serde_json::from_slice(&lock).map_err(|error| error.to_string())?;
-    let package = &lock["packages"]["node_modules/@kubernetes/client-node"];
-    Ok((place.join("client.js"), package["version"].as_str().unwrap_or_default().to_owned()))
+    let version = &lock["packages"][format!("node_modules/{package}")]["version"];
+    Ok((place, version.as_str().ok_or("no version")?.to_owned()))
 }
 
 /// The program with kube-rs.

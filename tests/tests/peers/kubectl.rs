@@ -10,7 +10,7 @@ use crate::table::{Row, Suite, Table};
 use crate::way::{Client, Node, Proxy, Way};
 
 /// kubectl of every minor version that a registry has, with WebSocket on and off.
-pub(crate) const SUITE: Suite = Suite { name: "kubectl", tables };
+pub(crate) const SUITE: Suite = Suite { name: "kubectl", tables, required: true };
 
 const SCENARIOS: &[Scenario] =
     &[DATE, STREAMS, STDIN, TAIL, MISSING, TERMINAL, ATTACH, COPY, FORWARD, REFUSED];
