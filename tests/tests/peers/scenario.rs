@@ -96,20 +96,14 @@ pub(crate) const STREAMS: Scenario = Scenario {
 /// The end of the input arrives, and output goes on behind it.
 pub(crate) const STDIN: Scenario = Scenario {
     name: "32 MiB in, half-close",
-    run: |client| {
-        let script = ["exec", "-i", "demo", "--", "sh", "-c", "sha256sum; sleep 0.3; echo later"];
-        let mut running = client.start(&script, Stdio::piped(), PATIENCE);
-        let (mut random, mut expected) = (Random::of_this_run(), Checksum::new());
-        let mut buffer = vec![0; 1 << 20];
-        for _ in 0..BIG / buffer.len() {
-            random.fill(&mut buffer);
-            expected.write_all(&buffer).expect("sha256sum takes input");
-            running.write(&buffer);
-        }
-        let (mut seen, sum) = (Seen::from(running.finish()), expected.finish());
-        seen.stdout = seen.stdout.replace(&sum, "the sum\n");
-        seen
-    },
+    run: |client| sends(client, "sha256sum; sleep 0.3; echo later"),
+    expects: |seen| seen.is("the sum\nlater\n"),
+};
+
+/// The same where the end of the input cannot be told.
+pub(crate) const COUNTED_STDIN: Scenario = Scenario {
+    name: "32 MiB in, counted",
+    run: |client| sends(client, &format!("head -c {BIG} | sha256sum; sleep 0.3; echo later")),
     expects: |seen| seen.is("the sum\nlater\n"),
 };
 
@@ -250,6 +244,21 @@ fn echo() -> u16 {
 
 fn closed_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+}
+
+fn sends(client: &Kubectl, script: &str) -> Seen {
+    let script = ["exec", "-i", "demo", "--", "sh", "-c", script];
+    let mut running = client.start(&script, Stdio::piped(), PATIENCE);
+    let (mut random, mut expected) = (Random::of_this_run(), Checksum::new());
+    let mut buffer = vec![0; 1 << 20];
+    for _ in 0..BIG / buffer.len() {
+        random.fill(&mut buffer);
+        expected.write_all(&buffer).expect("sha256sum takes input");
+        running.write(&buffer);
+    }
+    let (mut seen, sum) = (Seen::from(running.finish()), expected.finish());
+    seen.stdout = seen.stdout.replace(&sum, "the sum\n");
+    seen
 }
 
 fn reads_slowly(client: &Kubectl, length: usize) -> Seen {
