@@ -14,6 +14,7 @@
 //! ```
 
 mod answer;
+pub mod client;
 mod connect;
 mod gateway;
 mod head;

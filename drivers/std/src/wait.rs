@@ -94,9 +94,10 @@ impl<'a> Patience<'a> {
     }
 }
 
-/// Sleeps until one of `waiting` is ready, which is true, or for `time`, which is less than a second.
+/// Sleeps until one of `waiting` is ready, which is true, or for `time`.
 pub(crate) fn sleep_on(waiting: &mut [PollFd<'_>], time: Duration) -> io::Result<bool> {
-    let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(time.subsec_nanos()) };
+    let tv_sec = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    let timeout = Timespec { tv_sec, tv_nsec: i64::from(time.subsec_nanos()) };
     match poll(waiting, Some(&timeout)) {
         Ok(count) => Ok(count > 0),
         Err(rustix::io::Errno::INTR) => Ok(false),

@@ -1,7 +1,7 @@
 use std::io;
 use std::net::TcpStream;
 
-use strait::gateway::{Attempt, DialError, Hop, Plan};
+use strait::gateway::{Attempt, DialError, Hop, Plan, UpstreamProtocol};
 use strait::http::{Request, Response};
 use strait::k8s::Subprotocol;
 use strait::upgrade::UpgradeError;
@@ -36,16 +36,27 @@ impl Gateway {
         let mut result = Err(DialError::Closed);
         for attempt in &plan.attempts {
             result = self.try_one(request, hop, attempt, is_over);
-            match &result {
+            let error = match &result {
                 Ok(_) => {
-                    self.found().learn(plan.verb, attempt.proves);
+                    self.learn(plan, attempt);
                     break;
                 }
-                Err(error) if error.is_about_the_protocol() => self.found().doubt(plan.verb),
-                Err(_) => break,
+                Err(error) => error,
+            };
+            tracing::debug!(%error, "upstream cannot be used so");
+            if !error.is_about_the_protocol() {
+                break;
             }
+            self.found().doubt(plan.verb);
         }
         result
+    }
+
+    fn learn(&self, plan: &Plan, attempt: &Attempt) {
+        let is_news = self.found().learn(plan.verb, attempt.proves);
+        if is_news && self.planner.protocol == UpstreamProtocol::Auto {
+            tracing::info!(protocol = ?attempt.proves, "upstream's protocol found");
+        }
     }
 
     fn try_one<'p>(
