@@ -122,7 +122,8 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
     };
     let report = Report { target: &name, profile, outcomes: &outcomes };
     println!("{}", report.table());
-    let (unexpected, not_run) = (report.count(Verdict::Unexpected), report.count(Verdict::NotRun) + left_out.len());
+    let (unexpected, not_run) =
+        (report.count(Verdict::Unexpected), report.count(Verdict::NotRun) + left_out.len());
     println!(
         "{} conform, {} differ as the profile {} says, {unexpected} unexpected, {not_run} NOT RUN",
         report.count(Verdict::Conforms),
@@ -163,7 +164,8 @@ fn tell(outcome: &Outcome, verbose: bool) {
         Verdict::NotRun => "NOT RUN",
     };
     let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{word:<10} {:<6} {}: {seen} ({:.1} s)", case.number, case.title, time.as_secs_f32());
+    let _ =
+        writeln!(out, "{word:<10} {:<6} {}: {seen} ({:.1} s)", case.number, case.title, time.as_secs_f32());
     if *verdict == Verdict::Unexpected {
         let _ = writeln!(out, "           expected: {} ({})", case.conforms.join(", or: "), case.source);
     }

@@ -2,6 +2,7 @@ use crate::case::Kind;
 
 mod go;
 mod spdy_transport;
+mod strait;
 
 /// What is known of a peer that is not as written.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ pub struct Deviation {
 }
 
 /// All profiles, the one without any quirks first.
-pub const PROFILES: &[Profile] = &[NONE, go::SERVER, go::CLIENT, spdy_transport::PROFILE];
+pub const PROFILES: &[Profile] = &[NONE, strait::PROFILE, go::SERVER, go::CLIENT, spdy_transport::PROFILE];
 
 const NONE: Profile = Profile {
     name: "none",

@@ -47,7 +47,8 @@ impl Report<'_> {
     pub fn table(&self) -> String {
         let mut text = format!("\n{:<52} conform  known  unexpected  not run\n", self.target);
         for (section, heading) in SECTIONS {
-            let of: Vec<_> = self.outcomes.iter().filter(|outcome| outcome.case.section() == *section).collect();
+            let of: Vec<_> =
+                self.outcomes.iter().filter(|outcome| outcome.case.section() == *section).collect();
             if of.is_empty() {
                 continue;
             }
@@ -89,7 +90,10 @@ impl Report<'_> {
 pub fn list() -> String {
     let mut text = String::new();
     for (section, heading) in SECTIONS {
-        let _ = write!(text, "### {section} {heading}\n\n| | expected | seen if it conforms | source |\n|---|---|---|---|\n");
+        let _ = write!(
+            text,
+            "### {section} {heading}\n\n| | expected | seen if it conforms | source |\n|---|---|---|---|\n"
+        );
         for case in cases().filter(|case| case.section() == *section) {
             let seen = case.conforms.join("`, or `");
             let _ = writeln!(text, "| {} | {} | `{seen}` | {} |", case.number, case.title, case.source);

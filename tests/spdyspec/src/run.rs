@@ -90,9 +90,8 @@ fn outcome(
                 within(target.limit * WAITS, move || run(&target))
             }
             (Run::Server(_), None) => Err(Stop::NotRun("no target is given".into())),
-            (Run::Client(run), _) => Client::new(programs, case.kind).and_then(|client| {
-                within(client.limit * WAITS, move || run(&client))
-            }),
+            (Run::Client(run), _) => Client::new(programs, case.kind)
+                .and_then(|client| within(client.limit * WAITS, move || run(&client))),
         },
     };
     let known = profile.deviation(case.number).map(|deviation| deviation.seen);

@@ -37,14 +37,9 @@ pub(super) const CASES: &[Case] = &[
         WORKS,
         |client| plain(client, Answer::Late(Duration::from_millis(300)), |_| {}),
     ),
-    Case::client(
-        "14.4",
-        KIND,
-        "SYN_REPLYs with headers",
-        "SPDY/3.1 draft 2.6.2",
-        WORKS,
-        |client| plain(client, Answer::WithHeaders, |_| {}),
-    ),
+    Case::client("14.4", KIND, "SYN_REPLYs with headers", "SPDY/3.1 draft 2.6.2", WORKS, |client| {
+        plain(client, Answer::WithHeaders, |_| {})
+    }),
     Case::client(
         "14.5",
         KIND,
@@ -61,14 +56,9 @@ pub(super) const CASES: &[Case] = &[
         &["fails"],
         refused,
     ),
-    Case::client(
-        "14.7",
-        KIND,
-        "PING with an even id is answered",
-        "SPDY/3.1 draft 2.6.5",
-        WORKS,
-        |client| with(client, Peer::is_read),
-    ),
+    Case::client("14.7", KIND, "PING with an even id is answered", "SPDY/3.1 draft 2.6.5", WORKS, |client| {
+        with(client, Peer::is_read)
+    }),
     Case::client(
         "14.8",
         KIND,
@@ -91,10 +81,13 @@ pub(super) const CASES: &[Case] = &[
         "SETTINGS and WINDOW_UPDATE are taken",
         "SPDY/3.1 draft 2.6.4, 2.6.8; spdy31.md section 4",
         WORKS,
-        |client| plain(client, Answer::AtOnce, |peer| {
-            let frames = [settings(1, &[(4, 100)]), words(WINDOW_UPDATE, 0, 9), words(WINDOW_UPDATE, 5, 9)];
-            peer.wire.write(&frames.concat());
-        }),
+        |client| {
+            plain(client, Answer::AtOnce, |peer| {
+                let frames =
+                    [settings(1, &[(4, 100)]), words(WINDOW_UPDATE, 0, 9), words(WINDOW_UPDATE, 5, 9)];
+                peer.wire.write(&frames.concat());
+            })
+        },
     ),
     Case::client(
         "14.11",
@@ -102,11 +95,13 @@ pub(super) const CASES: &[Case] = &[
         "HEADERS of an open stream are taken",
         "SPDY/3.1 draft 2.6.7",
         WORKS,
-        |client| plain(client, Answer::AtOnce, |peer| {
-            let block = peer.wire.block(&[("x-more", "headers")]);
-            let payload = [&5_u32.to_be_bytes()[..], &block].concat();
-            peer.wire.write(&control(HEADERS, 0, &payload));
-        }),
+        |client| {
+            plain(client, Answer::AtOnce, |peer| {
+                let block = peer.wire.block(&[("x-more", "headers")]);
+                let payload = [&5_u32.to_be_bytes()[..], &block].concat();
+                peer.wire.write(&control(HEADERS, 0, &payload));
+            })
+        },
     ),
     Case::client(
         "14.12",
@@ -114,7 +109,11 @@ pub(super) const CASES: &[Case] = &[
         "DATA and RST_STREAM of streams that do not exist are ignored",
         "spdy31.md section 2",
         WORKS,
-        |client| plain(client, Answer::AtOnce, |peer| peer.wire.write(&[data(99, 0, b"lost"), rst(97, 5)].concat())),
+        |client| {
+            plain(client, Answer::AtOnce, |peer| {
+                peer.wire.write(&[data(99, 0, b"lost"), rst(97, 5)].concat())
+            })
+        },
     ),
     Case::client(
         "14.13",
@@ -122,10 +121,12 @@ pub(super) const CASES: &[Case] = &[
         "a stream that the server opens harms nothing",
         "spdy31.md section 2 (only the client opens streams)",
         WORKS,
-        |client| plain(client, Answer::AtOnce, |peer| {
-            let frame = peer.wire.syn_stream(2, 0, &[("streamtype", "stdout")]);
-            peer.wire.write(&frame);
-        }),
+        |client| {
+            plain(client, Answer::AtOnce, |peer| {
+                let frame = peer.wire.syn_stream(2, 0, &[("streamtype", "stdout")]);
+                peer.wire.write(&frame);
+            })
+        },
     ),
     Case::client(
         "14.14",
@@ -191,7 +192,10 @@ fn headers(client: &Client) -> Seen {
     let started = client.start(None)?;
     let peer = Peer::accept(&started, V4, Answer::AtOnce)?;
     let good = peer.opened.iter().all(|opened| {
-        opened.headers.len() == 1 && opened.headers[0].0 == "streamtype" && opened.flags == 0 && opened.associated == 0
+        opened.headers.len() == 1
+            && opened.headers[0].0 == "streamtype"
+            && opened.flags == 0
+            && opened.associated == 0
     });
     verdict(good, "streamtype alone", format!("{:?}", peer.opened))
 }
@@ -233,7 +237,12 @@ fn refused(client: &Client) -> Seen {
 fn byte_by_byte(client: &Client) -> Seen {
     let (_, exit) = session(client, V4, Answer::AtOnce, |peer| {
         let (stdout, error) = (peer.id("stdout"), peer.id("error"));
-        let frames = [data(stdout, 0, b"output"), data(stdout, 1, b""), data(peer.id("stderr"), 1, b""), data(error, 1, SEVEN)];
+        let frames = [
+            data(stdout, 0, b"output"),
+            data(stdout, 1, b""),
+            data(peer.id("stderr"), 1, b""),
+            data(error, 1, SEVEN),
+        ];
         peer.wire.trickle(&frames.concat());
         Ok(())
     })?;

@@ -32,7 +32,13 @@ pub(super) const CASES: &[Case] = &[
         "another Failure is exit code 1",
         "remotecommand.md section 6",
         &["exit code 1"],
-        |client| status(client, V4, br#"{"status":"Failure","message":"no luck","reason":"InternalError","code":500}"#),
+        |client| {
+            status(
+                client,
+                V4,
+                br#"{"status":"Failure","message":"no luck","reason":"InternalError","code":500}"#,
+            )
+        },
     ),
     Case::client(
         "15.4",
@@ -72,11 +78,13 @@ pub(super) const CASES: &[Case] = &[
         "RST_STREAM behind the status is the end of the error stream",
         "spdy31.md section 2",
         &["exit code 7"],
-        |client| acted(client, |peer| {
-            peer.send("error", SEVEN, false);
-            let ids = ["stdout", "stderr", "error"].map(|stream| rst(peer.id(stream), 5));
-            peer.wire.write(&ids.concat());
-        }),
+        |client| {
+            acted(client, |peer| {
+                peer.send("error", SEVEN, false);
+                let ids = ["stdout", "stderr", "error"].map(|stream| rst(peer.id(stream), 5));
+                peer.wire.write(&ids.concat());
+            })
+        },
     ),
     Case::client(
         "15.9",
@@ -108,12 +116,14 @@ pub(super) const CASES: &[Case] = &[
         "a server that resets stdin harms nothing",
         "remotecommand.md section 2, section 5",
         &["exit code 0"],
-        |client| acted(client, |peer| {
-            let stdin = peer.id("stdin");
-            peer.wire.write(&rst(stdin, 5));
-            std::thread::sleep(Duration::from_millis(100));
-            peer.end(SUCCESS);
-        }),
+        |client| {
+            acted(client, |peer| {
+                let stdin = peer.id("stdin");
+                peer.wire.write(&rst(stdin, 5));
+                std::thread::sleep(Duration::from_millis(100));
+                peer.end(SUCCESS);
+            })
+        },
     ),
     Case::client(
         "15.13",
@@ -137,10 +147,12 @@ pub(super) const CASES: &[Case] = &[
         "so does one that ends in the middle of the output",
         "remotecommand.md section 7.3",
         &["fails"],
-        |client| lost(client, |peer| {
-            peer.send("stdout", b"half a", false);
-            let _ = peer.wire.io.shutdown(std::net::Shutdown::Both);
-        }),
+        |client| {
+            lost(client, |peer| {
+                peer.send("stdout", b"half a", false);
+                let _ = peer.wire.io.shutdown(std::net::Shutdown::Both);
+            })
+        },
     ),
     Case::client(
         "15.16",
@@ -148,10 +160,12 @@ pub(super) const CASES: &[Case] = &[
         "so does one that is reset",
         "remotecommand.md section 7.3",
         &["fails"],
-        |client| lost(client, |peer| {
-            // What is left behind when it is closed makes TCP reset it.
-            let _ = socket2::SockRef::from(&peer.wire.io).set_linger(Some(Duration::ZERO));
-        }),
+        |client| {
+            lost(client, |peer| {
+                // What is left behind when it is closed makes TCP reset it.
+                let _ = socket2::SockRef::from(&peer.wire.io).set_linger(Some(Duration::ZERO));
+            })
+        },
     ),
     Case::client(
         "15.17",
@@ -175,12 +189,14 @@ pub(super) const CASES: &[Case] = &[
         "a status that is cut off fails",
         "remotecommand.md section 7.3",
         &["fails"],
-        |client| lost(client, |peer| {
-            peer.send("stdout", b"", true);
-            peer.send("stderr", b"", true);
-            peer.send("error", &SUCCESS[..20], false);
-            let _ = peer.wire.io.shutdown(std::net::Shutdown::Both);
-        }),
+        |client| {
+            lost(client, |peer| {
+                peer.send("stdout", b"", true);
+                peer.send("stderr", b"", true);
+                peer.send("error", &SUCCESS[..20], false);
+                let _ = peer.wire.io.shutdown(std::net::Shutdown::Both);
+            })
+        },
     ),
 ];
 

@@ -112,7 +112,9 @@ impl Peer {
 
     /// The id of a stream.
     pub(super) fn id(&self, stream: &str) -> u32 {
-        let is_it = |opened: &&Opened| opened.headers.iter().any(|(name, value)| name == "streamtype" && value == stream);
+        let is_it = |opened: &&Opened| {
+            opened.headers.iter().any(|(name, value)| name == "streamtype" && value == stream)
+        };
         self.opened.iter().find(is_it).map_or(0, |opened| opened.id)
     }
 

@@ -75,14 +75,9 @@ pub(super) const CASES: &[Case] = &[
         &["fails"],
         |client| answered(client, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\r\n"),
     ),
-    Case::client(
-        "13.9",
-        KIND,
-        "a 200 is a failure",
-        "http-upgrade.md section 2.3",
-        &["fails"],
-        |client| answered(client, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
-    ),
+    Case::client("13.9", KIND, "a 200 is a failure", "http-upgrade.md section 2.3", &["fails"], |client| {
+        answered(client, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    }),
     Case::client(
         "13.10",
         KIND,
@@ -166,7 +161,9 @@ fn answered(client: &Client, answer: &str) -> Seen {
 fn refused(client: &Client) -> Seen {
     let started = client.start(Some(b""))?;
     let (mut io, ..) = started.asked()?;
-    io.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain\r\nContent-Length: 11\r\n\r\nnot for you")?;
+    io.write_all(
+        b"HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain\r\nContent-Length: 11\r\n\r\nnot for you",
+    )?;
     drop(io);
     let exit = started.exit()?;
     let why = exit.stderr.contains("not for you");

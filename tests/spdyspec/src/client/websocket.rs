@@ -6,7 +6,7 @@ use super::{Client, Exit, Started};
 use crate::case::{Case, Kind, Seen, Stop, verdict};
 use crate::wire::http::Head;
 use crate::wire::websocket::{
-    BINARY, CLOSE, CONTINUATION, FIN, Frame, PING, PONG, Socket, accept, from_base64, frame,
+    BINARY, CLOSE, CONTINUATION, FIN, Frame, PING, PONG, Socket, accept, frame, from_base64,
 };
 
 const KIND: Kind = Kind::ClientWebSocket;
@@ -71,26 +71,21 @@ pub(super) const CASES: &[Case] = &[
         &["300000 bytes, then ff 00"],
         input,
     ),
-    Case::client(
-        "16.8",
-        KIND,
-        "a ping is answered",
-        "RFC 6455 section 5.5.3",
-        &["answered"],
-        pinged,
-    ),
+    Case::client("16.8", KIND, "a ping is answered", "RFC 6455 section 5.5.3", &["answered"], pinged),
     Case::client(
         "16.9",
         KIND,
         "a fragmented message is one message",
         "RFC 6455 section 5.4",
         &["\"one message\", exit code 7"],
-        |client| output(client, |server| {
-            server.socket.write(&frame(BINARY, false, b"\x01one "));
-            server.socket.write(&frame(FIN | PING, false, b"between"));
-            server.socket.write(&frame(CONTINUATION, false, b"mess"));
-            server.socket.write(&frame(FIN | CONTINUATION, false, b"age"));
-        }),
+        |client| {
+            output(client, |server| {
+                server.socket.write(&frame(BINARY, false, b"\x01one "));
+                server.socket.write(&frame(FIN | PING, false, b"between"));
+                server.socket.write(&frame(CONTINUATION, false, b"mess"));
+                server.socket.write(&frame(FIN | CONTINUATION, false, b"age"));
+            })
+        },
     ),
     Case::client(
         "16.10",
@@ -98,12 +93,14 @@ pub(super) const CASES: &[Case] = &[
         "frames that are split at every byte",
         "RFC 6455 section 5.2",
         &["\"slow\", exit code 7"],
-        |client| output(client, |server| {
-            for byte in frame(FIN | BINARY, false, b"\x01slow") {
-                server.socket.write(&[byte]);
-                std::thread::sleep(Duration::from_millis(1));
-            }
-        }),
+        |client| {
+            output(client, |server| {
+                for byte in frame(FIN | BINARY, false, b"\x01slow") {
+                    server.socket.write(&[byte]);
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            })
+        },
     ),
     Case::client(
         "16.11",
@@ -151,50 +148,30 @@ pub(super) const CASES: &[Case] = &[
         &["fails"],
         |client| failed(client, |server| drop(server.socket.io.shutdown(std::net::Shutdown::Both))),
     ),
-    Case::client(
-        "16.16",
-        KIND,
-        "a masked frame fails",
-        "RFC 6455 section 5.1",
-        &["fails"],
-        |client| failed(client, |server| {
+    Case::client("16.16", KIND, "a masked frame fails", "RFC 6455 section 5.1", &["fails"], |client| {
+        failed(client, |server| {
             server.socket.write(&frame(FIN | BINARY, true, b"\x01masked"));
             server.end(SUCCESS);
-        }),
-    ),
-    Case::client(
-        "16.17",
-        KIND,
-        "reserved bits fail",
-        "RFC 6455 section 5.2",
-        &["fails"],
-        |client| failed(client, |server| {
+        })
+    }),
+    Case::client("16.17", KIND, "reserved bits fail", "RFC 6455 section 5.2", &["fails"], |client| {
+        failed(client, |server| {
             server.socket.write(&frame(FIN | 0x40 | BINARY, false, b"\x01rsv1"));
             server.end(SUCCESS);
-        }),
-    ),
-    Case::client(
-        "16.18",
-        KIND,
-        "a reserved opcode fails",
-        "RFC 6455 section 5.2",
-        &["fails"],
-        |client| failed(client, |server| {
+        })
+    }),
+    Case::client("16.18", KIND, "a reserved opcode fails", "RFC 6455 section 5.2", &["fails"], |client| {
+        failed(client, |server| {
             server.socket.write(&frame(FIN | 5, false, b"\x01five"));
             server.end(SUCCESS);
-        }),
-    ),
-    Case::client(
-        "16.19",
-        KIND,
-        "a ping of 126 bytes fails",
-        "RFC 6455 section 5.5",
-        &["fails"],
-        |client| failed(client, |server| {
+        })
+    }),
+    Case::client("16.19", KIND, "a ping of 126 bytes fails", "RFC 6455 section 5.5", &["fails"], |client| {
+        failed(client, |server| {
             server.socket.write(&frame(FIN | PING, false, &[b'p'; 126]));
             server.end(SUCCESS);
-        }),
-    ),
+        })
+    }),
 ];
 
 /// The server's end of a RemoteCommand session over WebSocket.

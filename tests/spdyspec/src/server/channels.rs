@@ -39,14 +39,9 @@ pub(super) const CASES: &[Case] = &[
         &["101 "],
         |target| chosen(target, ""),
     ),
-    Case::server(
-        "8.4",
-        KIND,
-        "no known protocol: 403",
-        "http-upgrade.md section 3.3",
-        &["403"],
-        |target| chosen(target, "v99.channel.k8s.io"),
-    ),
+    Case::server("8.4", KIND, "no known protocol: 403", "http-upgrade.md section 3.3", &["403"], |target| {
+        chosen(target, "v99.channel.k8s.io")
+    }),
     Case::server(
         "8.5",
         KIND,
@@ -69,16 +64,21 @@ pub(super) const CASES: &[Case] = &[
         "another version: 400 or 426, and version 13 is named",
         "RFC 6455 section 4.4; http-upgrade.md section 3.3",
         &["400 with version 13", "426 with version 13"],
-        |target| odd_request(target, "GET", "Sec-WebSocket-Version: 12\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"),
+        |target| {
+            odd_request(
+                target,
+                "GET",
+                "Sec-WebSocket-Version: 12\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+            )
+        },
     ),
-    Case::server(
-        "8.8",
-        KIND,
-        "POST: 405",
-        "http-upgrade.md section 3.3",
-        &["405"],
-        |target| odd_request(target, "POST", "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"),
-    ),
+    Case::server("8.8", KIND, "POST: 405", "http-upgrade.md section 3.3", &["405"], |target| {
+        odd_request(
+            target,
+            "POST",
+            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+        )
+    }),
     Case::server(
         "8.9",
         KIND,
@@ -216,7 +216,9 @@ pub(super) const CASES: &[Case] = &[
         "channels that do not exist are dropped",
         "websocket-channels.md section 2",
         &["goes on"],
-        |target| at_rest(target, |channels| [5, 9, 254].iter().for_each(|channel| channels.send(*channel, b"x"))),
+        |target| {
+            at_rest(target, |channels| [5, 9, 254].iter().for_each(|channel| channels.send(*channel, b"x")))
+        },
     ),
     Case::server(
         "8.26",
@@ -232,11 +234,13 @@ pub(super) const CASES: &[Case] = &[
         "a size for a session without a terminal harms nothing",
         "websocket-channels.md section 4 (do: drop)",
         &["goes on"],
-        |target| at_rest(target, |channels| {
-            for _ in 0..3 {
-                channels.send(4, b"{\"Width\":80,\"Height\":24}\n");
-            }
-        }),
+        |target| {
+            at_rest(target, |channels| {
+                for _ in 0..3 {
+                    channels.send(4, b"{\"Width\":80,\"Height\":24}\n");
+                }
+            })
+        },
     ),
     Case::server(
         "8.28",
@@ -252,7 +256,9 @@ pub(super) const CASES: &[Case] = &[
         "sizes that are none harm nothing",
         "websocket-channels.md section 4 (do: drop)",
         &["24 80"],
-        |target| sized(target, &[b"{\"Width\":80,\"Height\":24}\n", b"nonsense\n", b"{\"Width\":\"wide\"}", b"[]"]),
+        |target| {
+            sized(target, &[b"{\"Width\":80,\"Height\":24}\n", b"nonsense\n", b"{\"Width\":\"wide\"}", b"[]"])
+        },
     ),
 ];
 

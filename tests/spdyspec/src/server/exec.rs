@@ -54,14 +54,9 @@ pub(super) const CASES: &[Case] = &[
         &["text"],
         |target| text_status(target, "v3.channel.k8s.io", SEVEN),
     ),
-    Case::server(
-        "6.6",
-        KIND,
-        "v2: the same",
-        "remotecommand.md section 1",
-        &["text"],
-        |target| text_status(target, "v2.channel.k8s.io", SEVEN),
-    ),
+    Case::server("6.6", KIND, "v2: the same", "remotecommand.md section 1", &["text"], |target| {
+        text_status(target, "v2.channel.k8s.io", SEVEN)
+    }),
     Case::server(
         "6.7",
         KIND,
@@ -188,7 +183,9 @@ pub(super) const CASES: &[Case] = &[
         "a size that is none harms nothing",
         "websocket-channels.md section 4 (do: drop)",
         &["24 80"],
-        |target| sized(target, &[b"{\"Width\":80,\"Height\":24}\n", b"{\"Width\":\"wide\"}\n", b"nonsense\n"]),
+        |target| {
+            sized(target, &[b"{\"Width\":80,\"Height\":24}\n", b"{\"Width\":\"wide\"}\n", b"nonsense\n"])
+        },
     ),
     Case::server(
         "6.23",
@@ -205,7 +202,8 @@ pub(super) fn told(json: &str) -> String {
     let Ok(status) = serde_json::from_str::<Value>(json) else { return format!("not JSON: {json:?}") };
     let word = |name: &str| status[name].as_str().map(String::from);
     let cause = status["details"]["causes"][0]["reason"].as_str().filter(|reason| *reason == "ExitCode");
-    let code = cause.and_then(|cause| Some(format!("{cause} {}", status["details"]["causes"][0]["message"].as_str()?)));
+    let code = cause
+        .and_then(|cause| Some(format!("{cause} {}", status["details"]["causes"][0]["message"].as_str()?)));
     [word("status"), word("reason"), code].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
@@ -326,7 +324,8 @@ fn without_stdout(target: &Target) -> Seen {
 
 /// Sends sizes, and then has the terminal tell its own.
 fn sized(target: &Target, sizes: &[&[u8]]) -> Seen {
-    let mut session = Session::start(target, Asked::terminal(&["sh", "-c", "read x; stty size; read x"]), V4)?;
+    let mut session =
+        Session::start(target, Asked::terminal(&["sh", "-c", "read x; stty size; read x"]), V4)?;
     let resize = session.id("resize");
     for size in sizes {
         session.wire.write(&data(resize, 0, size));
@@ -344,7 +343,8 @@ fn sized(target: &Target, sizes: &[&[u8]]) -> Seen {
 
 /// The line that `stty size` has printed.
 pub(super) fn size_line(text: &str) -> Option<String> {
-    let is_size = |line: &&str| line.contains(' ') && line.bytes().all(|byte| byte.is_ascii_digit() || byte == b' ');
+    let is_size =
+        |line: &&str| line.contains(' ') && line.bytes().all(|byte| byte.is_ascii_digit() || byte == b' ');
     text.split_inclusive("\r\n").filter_map(|line| line.strip_suffix("\r\n")).find(is_size).map(String::from)
 }
 

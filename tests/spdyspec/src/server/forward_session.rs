@@ -54,7 +54,11 @@ impl Port {
 /// A target that dials ports has to be on this host.
 pub(super) fn on_this_host(target: &Target) -> Result<(), Stop> {
     let local = ["127.0.0.1:", "localhost:", "[::1]:"].iter().any(|host| target.address.starts_with(host));
-    if local { Ok(()) } else { Err(Stop::NotRun("the target is not on this host, where the ports are".into())) }
+    if local {
+        Ok(())
+    } else {
+        Err(Stop::NotRun("the target is not on this host, where the ports are".into()))
+    }
 }
 
 impl Session {

@@ -1,9 +1,7 @@
 use super::session::Session;
 use crate::case::{Case, Kind, Seen, Stop, verdict};
 use crate::target::Target;
-use crate::wire::spdy::{
-    FIN, GOAWAY, PING, RST_STREAM, WINDOW_UPDATE, control, data, settings, words,
-};
+use crate::wire::spdy::{FIN, GOAWAY, PING, RST_STREAM, WINDOW_UPDATE, control, data, settings, words};
 
 const KIND: Kind = Kind::Spdy;
 
@@ -68,14 +66,9 @@ pub(super) const CASES: &[Case] = &[
         &["RST_STREAM 4 on 5, goes on", "GOAWAY 1, closed"],
         other_version,
     ),
-    Case::server(
-        "2.8",
-        KIND,
-        "SETTINGS are taken",
-        "SPDY/3.1 draft 2.6.4",
-        &["goes on"],
-        |target| at_rest(target, &settings(2, &[(4, 100), (7, 0x1_0000)])),
-    ),
+    Case::server("2.8", KIND, "SETTINGS are taken", "SPDY/3.1 draft 2.6.4", &["goes on"], |target| {
+        at_rest(target, &settings(2, &[(4, 100), (7, 0x1_0000)]))
+    }),
     Case::server(
         "2.9",
         KIND,
@@ -280,7 +273,9 @@ fn echoed(target: &Target, sizes: &[usize]) -> Seen {
     });
     match came {
         Ok(()) => verdict(session.on("stdout").data == payload, "as it was sent", "changed on its way"),
-        Err(Stop::Saw(end)) => Ok(format!("{end} after {} of {total} bytes", session.on("stdout").data.len())),
+        Err(Stop::Saw(end)) => {
+            Ok(format!("{end} after {} of {total} bytes", session.on("stdout").data.len()))
+        }
         Err(other) => Err(other),
     }
 }

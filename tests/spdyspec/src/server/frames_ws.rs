@@ -231,9 +231,8 @@ fn sizes(target: &Target) -> Seen {
         let payload = vec![b'a' + round as u8; size - 1];
         let before = channels.data[1].len();
         channels.send(0, &payload);
-        let came = channels.until(|channels| {
-            channels.data[1].len() >= before + payload.len() || channels.closed.is_some()
-        });
+        let came = channels
+            .until(|channels| channels.data[1].len() >= before + payload.len() || channels.closed.is_some());
         let end = match came {
             Ok(()) => channels.closed.map(|code| format!("Close {code}")),
             Err(Stop::Saw(end)) => Some(end),

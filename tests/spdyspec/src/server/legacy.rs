@@ -27,14 +27,9 @@ pub(super) const CASES: &[Case] = &[
         &["echoed"],
         |target| echo(target, V4),
     ),
-    Case::server(
-        "12.3",
-        KIND,
-        "the same in base64",
-        "port-forward.md section 3",
-        &["echoed"],
-        |target| echo(target, "v4.base64.channel.k8s.io"),
-    ),
+    Case::server("12.3", KIND, "the same in base64", "port-forward.md section 3", &["echoed"], |target| {
+        echo(target, "v4.base64.channel.k8s.io")
+    }),
     Case::server(
         "12.4",
         KIND,
@@ -67,22 +62,12 @@ pub(super) const CASES: &[Case] = &[
         &["told"],
         refused,
     ),
-    Case::server(
-        "12.8",
-        KIND,
-        "no port: 400",
-        "port-forward.md section 3",
-        &["400"],
-        |target| status(target, &target.forward),
-    ),
-    Case::server(
-        "12.9",
-        KIND,
-        "port 0: 400",
-        "port-forward.md section 3",
-        &["400"],
-        |target| status(target, &path(target, &[0])),
-    ),
+    Case::server("12.8", KIND, "no port: 400", "port-forward.md section 3", &["400"], |target| {
+        status(target, &target.forward)
+    }),
+    Case::server("12.9", KIND, "port 0: 400", "port-forward.md section 3", &["400"], |target| {
+        status(target, &path(target, &[0]))
+    }),
     Case::server(
         "12.10",
         KIND,

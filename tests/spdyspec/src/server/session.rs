@@ -114,11 +114,21 @@ impl Session {
     }
 
     /// Headers of a stream, with those that the target wants besides.
-    pub(super) fn headers<'a>(&self, stream: &'a str, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    pub(super) fn headers<'a>(
+        &self,
+        stream: &'a str,
+        more: &[(&'a str, &'a str)],
+    ) -> Vec<(&'a str, &'a str)> {
         let mut headers = vec![("streamtype", stream)];
         headers.extend(more);
         if self.more_headers {
-            let http = [(":method", "POST"), (":path", "/"), (":version", "HTTP/1.1"), (":host", "x"), (":scheme", "http")];
+            let http = [
+                (":method", "POST"),
+                (":path", "/"),
+                (":version", "HTTP/1.1"),
+                (":host", "x"),
+                (":scheme", "http"),
+            ];
             headers.extend(http);
         }
         headers
@@ -136,7 +146,8 @@ impl Session {
 
     /// Waits until all streams are accepted or refused.
     pub(super) fn accepted(&mut self) -> Result<(), Stop> {
-        let result = self.until(|session| session.came.values().all(|came| came.replied || came.rst.is_some()));
+        let result =
+            self.until(|session| session.came.values().all(|came| came.replied || came.rst.is_some()));
         result.map_err(|stop| match stop {
             Stop::Saw(end) => Stop::Saw(self.told(&end)),
             other => other,

@@ -103,7 +103,8 @@ impl Channels {
                 };
                 let channel = if self.base64 { channel.wrapping_sub(b'0') } else { *channel };
                 self.order.push(channel);
-                let payload = if self.base64 { crate::wire::websocket::from_base64(payload) } else { payload.to_vec() };
+                let payload =
+                    if self.base64 { crate::wire::websocket::from_base64(payload) } else { payload.to_vec() };
                 if let Some(data) = self.data.get_mut(usize::from(channel)) {
                     data.extend(payload);
                 }

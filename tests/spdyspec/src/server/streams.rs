@@ -179,7 +179,11 @@ fn own_frames(target: &Target) -> Seen {
     let mut others: Vec<_> = session.kinds.iter().filter(|kind| !known.contains(kind)).copied().collect();
     others.sort_unstable();
     others.dedup();
-    verdict(others.is_empty(), "only what Kubernetes' clients expect", format!("besides {}", others.join(", ")))
+    verdict(
+        others.is_empty(),
+        "only what Kubernetes' clients expect",
+        format!("besides {}", others.join(", ")),
+    )
 }
 
 fn gaps(target: &Target) -> Seen {
@@ -264,7 +268,8 @@ fn fin_on_headers(target: &Target) -> Seen {
     let mut session = Session::cat(target)?;
     let block = session.wire.block(&[("more", "headers")]);
     let payload = [&3_u32.to_be_bytes()[..], &block].concat();
-    let frames = [data(3, 0, b"headed"), crate::wire::spdy::control(crate::wire::spdy::HEADERS, FIN, &payload)];
+    let frames =
+        [data(3, 0, b"headed"), crate::wire::spdy::control(crate::wire::spdy::HEADERS, FIN, &payload)];
     session.wire.write(&frames.concat());
     input_ended(session, "headed")
 }

@@ -32,11 +32,13 @@ pub(super) const CASES: &[Case] = &[
         "one SPDY frame a message",
         "port-forward.md section 2",
         &["echoed"],
-        |target| tunnelled(target, |socket, frames| {
-            for frame in frames {
-                socket.send(BINARY, frame);
-            }
-        }),
+        |target| {
+            tunnelled(target, |socket, frames| {
+                for frame in frames {
+                    socket.send(BINARY, frame);
+                }
+            })
+        },
     ),
     Case::server(
         "11.4",
@@ -52,28 +54,25 @@ pub(super) const CASES: &[Case] = &[
         "one byte a message, with empty messages between them",
         "port-forward.md section 2",
         &["echoed"],
-        |target| tunnelled(target, |socket, frames| {
-            for byte in frames.concat() {
-                socket.send(BINARY, &[byte]);
-                socket.send(BINARY, b"");
-            }
-        }),
+        |target| {
+            tunnelled(target, |socket, frames| {
+                for byte in frames.concat() {
+                    socket.send(BINARY, &[byte]);
+                    socket.send(BINARY, b"");
+                }
+            })
+        },
     ),
-    Case::server(
-        "11.6",
-        KIND,
-        "fragmented messages",
-        "port-forward.md section 2",
-        &["echoed"],
-        |target| tunnelled(target, |socket, frames| {
+    Case::server("11.6", KIND, "fragmented messages", "port-forward.md section 2", &["echoed"], |target| {
+        tunnelled(target, |socket, frames| {
             for bytes in frames {
                 let (first, rest) = bytes.split_at(bytes.len() / 2);
                 socket.write(&frame(BINARY, true, first));
                 socket.write(&frame(CONTINUATION, true, rest));
                 socket.write(&frame(FIN | CONTINUATION, true, b""));
             }
-        }),
-    ),
+        })
+    }),
     Case::server(
         "11.7",
         KIND,

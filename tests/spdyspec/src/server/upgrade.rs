@@ -73,22 +73,12 @@ pub(super) const CASES: &[Case] = &[
         &["403 with v4.channel.k8s.io among what is accepted"],
         refused,
     ),
-    Case::server(
-        "1.9",
-        KIND,
-        "no Upgrade: 400",
-        "http-upgrade.md section 2.2",
-        &["400"],
-        |target| upgrade(target, "Connection: Upgrade\r\n"),
-    ),
-    Case::server(
-        "1.10",
-        KIND,
-        "no Connection: 400",
-        "http-upgrade.md section 2.2",
-        &["400"],
-        |target| upgrade(target, "Upgrade: SPDY/3.1\r\n"),
-    ),
+    Case::server("1.9", KIND, "no Upgrade: 400", "http-upgrade.md section 2.2", &["400"], |target| {
+        upgrade(target, "Connection: Upgrade\r\n")
+    }),
+    Case::server("1.10", KIND, "no Connection: 400", "http-upgrade.md section 2.2", &["400"], |target| {
+        upgrade(target, "Upgrade: SPDY/3.1\r\n")
+    }),
     Case::server(
         "1.11",
         KIND,

@@ -114,11 +114,7 @@ pub(crate) fn head(io: &mut TcpStream, input: &mut Vec<u8>, limit: Duration) -> 
 }
 
 /// Sends a request and reads the head of its answer; what came behind it is the third part.
-pub(crate) fn ask(
-    address: &str,
-    request: &str,
-    limit: Duration,
-) -> Result<(TcpStream, Head, Vec<u8>), Stop> {
+pub(crate) fn ask(address: &str, request: &str, limit: Duration) -> Result<(TcpStream, Head, Vec<u8>), Stop> {
     let mut io = dial(address, limit)?;
     // What is refused early is answered all the same.
     let _ = io.write_all(request.as_bytes());

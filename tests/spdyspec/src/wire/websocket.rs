@@ -134,7 +134,9 @@ pub(crate) fn frame(first: u8, masked: bool, payload: &[u8]) -> Vec<u8> {
 fn parse(input: &[u8]) -> Option<(Frame, usize)> {
     let (&[first, second], rest) = input.split_first_chunk()?;
     let (length, mut rest) = match second & 0x7f {
-        126 => rest.split_first_chunk().map(|(length, rest)| (u64::from(u16::from_be_bytes(*length)), rest))?,
+        126 => {
+            rest.split_first_chunk().map(|(length, rest)| (u64::from(u16::from_be_bytes(*length)), rest))?
+        }
         127 => rest.split_first_chunk().map(|(length, rest)| (u64::from_be_bytes(*length), rest))?,
         short => (u64::from(short), rest),
     };
