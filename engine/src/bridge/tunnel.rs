@@ -98,10 +98,12 @@ impl<C: ByteStream, U: ByteStream> Bridge for TunnelBridge<C, U> {
             }
             Stopped::For(flow) => flow,
             Stopped::Ended { clean } => {
+                lane.discard_input();
                 self.ended(from, if clean { Outcome::Completed } else { Outcome::closed_by(from) });
                 Flow::NeedInput
             }
             Stopped::Failed(error) => {
+                lane.discard_input();
                 self.joint.close_leg(from, error.close());
                 self.ended(from, Outcome::failure_of(from, error));
                 Flow::NeedInput

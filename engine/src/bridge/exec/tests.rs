@@ -10,6 +10,7 @@ use crate::spdy::{ConnectionError, FrameError, GoawayStatus, RstStatus, SkipBloc
 use crate::ws::{MaskKeys, Opcode, ProtocolError};
 
 mod client_input;
+mod cuts;
 mod heartbeats;
 mod known_failures;
 mod matrix;
