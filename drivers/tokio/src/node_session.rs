@@ -9,13 +9,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use strait::Limits;
+use strait::bridge::Seen;
 use strait::k8s::{Channel, ChannelSet, Subprotocol, status};
 use strait::leg::{Close, Event};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use crate::hangup::{Seen, Tcp, Watch};
+use crate::hangup::{Tcp, Watch};
 use crate::link::{Beat, Link};
 use crate::main_process::{STALL, Stalled};
 use crate::pool::{Pool, Pooled};
@@ -234,7 +235,7 @@ impl<T: AsyncRead + AsyncWrite + Tcp + Unpin, L: ServerLeg> NodeSession<T, L> {
     /// Hands input to the process. A process that does not want it any more loses it, as on a pipe.
     fn poll_stdin(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(subject) = &mut self.subject else {
-            // What comes before all streams are open waits for the process.
+            // What comes in front of the process's start waits for it; what comes behind its end is for nobody.
             if self.phase != Phase::Opening {
                 self.backlog.clear();
             }

@@ -4,12 +4,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use strait::bridge::Outcome;
+use strait::bridge::{Outcome, Seen};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::hangup::{Seen, Tcp, Watch};
+use crate::hangup::{Tcp, Watch};
 use crate::pool::{Pool, Pooled};
 
 /// Bytes that were passed on, by whom they came from, and how that ended.
