@@ -31,10 +31,10 @@ pub use self::relief::Relief;
 pub use self::tunnel::TunnelBridge;
 pub use self::turn::Turn;
 
-use crate::time::Instant;
+use crate::time::{Instant, Millis};
 
 /// How long a connection that outlived its session is kept for its last bytes once the other one is lost.
-const CANCEL: Duration = Duration::from_secs(1);
+const CANCEL: Millis = Millis::of(Duration::from_secs(1));
 
 /// Two connections that are joined: what a driver does with them is the same for every pair of legs.
 ///

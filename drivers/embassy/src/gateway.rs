@@ -1,100 +1,64 @@
 use core::net::IpAddr;
 
-use embassy_futures::join::join;
-use embassy_futures::select::{Either, select};
-use embassy_net::tcp::TcpSocket;
 use embassy_net::{IpAddress, IpEndpoint, Stack};
-use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
-use embassy_sync::watch::Watch;
-use embassy_time::{Duration, Timer};
+use embassy_time::{Duration, Instant, Timer};
 
-use crate::counters::{Count, Counters};
+use crate::backlog::Backlog;
+use crate::counters::Counters;
+use crate::door::Door;
 use crate::serve::{Ended, Options, serve};
-use crate::socket::{Dialer, hang_up, prepare};
+use crate::socket::{Dialer, Rings, hang_up};
+use crate::switch::{Mode, Switch};
 
 /// How often a draining gateway is asked whether it is empty.
 const DRAIN_STEP: Duration = Duration::from_millis(20);
 
-/// How long a listener rests that could not listen.
-const REST: Duration = Duration::from_secs(1);
-
-/// The memory of a gateway for `N` connections at a time: a static.
+/// The memory of a gateway that serves `N` connections at a time and has `M` clients altogether, those that wait and those
+/// whose connection ends included: a static. Beside it lies a [`Backlog`].
 ///
 /// | what | bytes |
 /// |---|---|
-/// | lanes: what a session reads, translates and writes, and the heads in front of it | 2 `LANE` a connection |
-/// | rings: what TCP holds of two sockets, both ways | 4 `RING` a connection |
-/// | counters and switches | about 100, and 16 a connection |
+/// | lanes: what a session reads, translates and writes, and the heads in front of it | 2 `LANE` for each of `N` |
+/// | rings: what TCP holds of a socket, both ways | 2 `RING` for each of `N` and of `M` |
+/// | counters and switches | about 100, and 8 for each of `N` |
 ///
-/// The state machines are not here but in the futures of [`Runner::run`]: about 3 KiB each on a 32-bit machine.
+/// The state machines are not here but in the futures of [`Runner::run`], about 3 KiB each on a 32-bit machine, and of
+/// [`Door::run`], about 200 bytes for each of `M`.
 ///
 /// `LANE` bounds a client's head: it has to fit with about 250 bytes more for upstream. Frames of any length pass
 /// through in pieces. With `LANE` = 512 or less some statuses would be cut.
+///
+/// `M` bounds how many connections can come at once: TCP refuses one that finds none of them free. A client asks with several
+/// connections at once (kubectl with an empty cache: four), and a connection's end takes a moment.
 #[derive(Debug)]
-pub struct State<const N: usize, const LANE: usize = 2048, const RING: usize = 2048> {
-    slots: [Slot<LANE, RING>; N],
+pub struct State<const N: usize, const M: usize, const LANE: usize = 2048, const RING: usize = 2048> {
+    desks: [Desk<LANE, RING>; N],
+    clients: [Rings<RING>; M],
     switch: Switch<N>,
 }
 
+/// What a runner works with.
 #[derive(Debug)]
-struct Slot<const LANE: usize, const RING: usize> {
+struct Desk<const LANE: usize, const RING: usize> {
     up: [u8; LANE],
     down: [u8; LANE],
-    client: Rings<RING>,
     upstream: Rings<RING>,
 }
 
-#[derive(Debug)]
-struct Rings<const RING: usize> {
-    received: [u8; RING],
-    sent: [u8; RING],
-}
-
-impl<const RING: usize> Rings<RING> {
-    const fn new() -> Self {
-        Self { received: [0; RING], sent: [0; RING] }
-    }
-
-    fn socket<'a>(&'a mut self, stack: Stack<'a>) -> TcpSocket<'a> {
-        let mut socket = TcpSocket::new(stack, &mut self.received, &mut self.sent);
-        prepare(&mut socket);
-        socket
-    }
-}
-
-/// What all connections of a gateway look at.
-struct Switch<const N: usize> {
-    mode: Watch<CriticalSectionRawMutex, Mode, N>,
-    count: Count,
-}
-
-impl<const N: usize> core::fmt::Debug for Switch<N> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Switch").field("mode", &self.mode.try_get()).field("count", &self.count).finish()
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Mode {
-    Serving,
-    /// Nobody new is let in.
-    Draining,
-    /// Sessions end, too.
-    Closing,
-}
-
-impl<const N: usize, const LANE: usize, const RING: usize> State<N, LANE, RING> {
+impl<const N: usize, const M: usize, const LANE: usize, const RING: usize> State<N, M, LANE, RING> {
     /// The memory of a gateway that was not started.
     pub const fn new() -> Self {
         Self {
-            slots: [const { Slot { up: [0; LANE], down: [0; LANE], client: Rings::new(), upstream: Rings::new() } };
-                N],
-            switch: Switch { mode: Watch::new_with(Mode::Serving), count: Count::new() },
+            desks: [const { Desk { up: [0; LANE], down: [0; LANE], upstream: Rings::new() } }; N],
+            clients: [const { Rings::new() }; M],
+            switch: Switch::new(),
         }
     }
 }
 
-impl<const N: usize, const LANE: usize, const RING: usize> Default for State<N, LANE, RING> {
+impl<const N: usize, const M: usize, const LANE: usize, const RING: usize> Default
+    for State<N, M, LANE, RING>
+{
     fn default() -> Self {
         Self::new()
     }
@@ -106,10 +70,11 @@ pub struct Gateway<'a, const N: usize> {
     switch: &'a Switch<N>,
 }
 
-/// One of a gateway's connections at a time, over and over.
-#[derive(Debug)]
-pub struct Runner<'a, const N: usize, const LANE: usize = 2048, const RING: usize = 2048> {
-    slot: &'a mut Slot<LANE, RING>,
+/// Serves one of a gateway's connections at a time, over and over.
+pub struct Runner<'a, const N: usize, const M: usize, const LANE: usize = 2048, const RING: usize = 2048> {
+    number: usize,
+    desk: &'a mut Desk<LANE, RING>,
+    backlog: &'a Backlog<'a, N, M>,
     switch: &'a Switch<N>,
     place: Place<'a>,
 }
@@ -125,19 +90,26 @@ pub struct Place<'a> {
     pub options: Options<'a>,
 }
 
-/// Makes a gateway for `N` connections at a time. Each [`Runner`] is to be run by a task of its own; a stack that has
-/// sockets for all of them has two a runner.
+/// Makes a gateway. Its [`Door`] and each [`Runner`] are to be run, each by a task of its own, all with the same stack, which
+/// has `N + M` sockets for them.
 ///
-/// There is no queue in front: a client that connects while all runners are at work is refused by TCP. Give it one or two
-/// more than clients are expected, because a connection's end takes a moment.
-pub fn new<'a, const N: usize, const LANE: usize, const RING: usize>(
-    state: &'a mut State<N, LANE, RING>,
+/// The door accepts clients. One that has sent something is served by the next runner that is free, in the order of their
+/// coming; one for which none is free within [`Limits::handshake`](strait::Limits::handshake) is answered 503.
+pub fn new<'a, const N: usize, const M: usize, const LANE: usize, const RING: usize>(
+    state: &'a mut State<N, M, LANE, RING>,
+    backlog: &'a Backlog<'a, N, M>,
     place: Place<'a>,
-) -> (Gateway<'a, N>, [Runner<'a, N, LANE, RING>; N]) {
-    let State { slots, switch } = state;
+) -> (Gateway<'a, N>, Door<'a, N, M, RING>, [Runner<'a, N, M, LANE, RING>; N]) {
+    const { assert!(N <= M, "there are places for at least those who are served") };
+    let State { desks, clients, switch } = state;
     let switch = &*switch;
-    let runners = slots.each_mut().map(|slot| Runner { slot, switch, place });
-    (Gateway { switch }, runners)
+    let door = Door { clients, backlog, switch, place };
+    let mut number = 0;
+    let runners = desks.each_mut().map(|desk| {
+        number += 1;
+        Runner { number: number - 1, desk, backlog, switch, place }
+    });
+    (Gateway { switch }, door, runners)
 }
 
 impl<const N: usize> Gateway<'_, N> {
@@ -164,65 +136,31 @@ impl<const N: usize> Gateway<'_, N> {
     }
 }
 
-impl<const N: usize> Switch<N> {
-    fn set(&self, mode: Mode) {
-        self.mode.sender().send_if_modified(|current| {
-            let is_later = current.is_none_or(|current| current < mode);
-            if is_later {
-                *current = Some(mode);
-            }
-            is_later
-        });
-    }
-
-    /// Waits for a mode.
-    async fn reached(&self, wanted: Mode) {
-        match self.mode.receiver() {
-            Some(mut mode) => {
-                mode.get_and(|&mode| mode >= wanted).await;
-            }
-            // There are as many receivers as runners, and a runner waits for one mode at a time.
-            None => core::future::pending().await,
-        }
-    }
-}
-
-impl<const N: usize, const LANE: usize, const RING: usize> Runner<'_, N, LANE, RING> {
+impl<'a, const N: usize, const M: usize, const LANE: usize, const RING: usize> Runner<'a, N, M, LANE, RING> {
     /// Serves one connection after the other, until the gateway drains.
-    pub async fn run(self, stack: Stack<'_>) {
-        let Self { slot, switch, place } = self;
-        loop {
-            let Slot { up, down, client, upstream } = &mut *slot;
-            let mut client = client.socket(stack);
-            if !accepted(&mut client, switch, place.port).await {
-                return;
-            }
-            switch.count.opened();
-            let mut upstream = upstream.socket(stack);
+    pub async fn run(self, stack: Stack<'a>) {
+        let Self { number, desk, backlog, switch, place } = self;
+        let Desk { up, down, upstream } = desk;
+        let mut upstream = upstream.socket(stack);
+        let mut free_at = Instant::MIN;
+        while let Some((seat, mut client)) = backlog.next(number, switch).await {
             let peer = client.remote_endpoint().map(|peer| to_ip(peer.addr));
-            let mut dialer = Dialer { socket: &mut upstream, upstream: place.upstream };
-            let stop = switch.reached(Mode::Closing);
+            let mut dialer = Dialer { socket: &mut upstream, upstream: place.upstream, free_at };
+            let stop = switch.closing(number);
             let ended = serve(&mut client, peer, &mut dialer, (up, down), &place.options, stop).await;
             tell(&ended);
             switch.count.ended(&ended);
-            join(hang_up(&mut upstream), hang_up(&mut client)).await;
-            switch.count.closed();
+            backlog.give_back(seat, client, switch);
+            free_at = hang_up(&mut upstream).await;
         }
     }
 }
 
-/// Listens until a client comes; false if none shall come any more.
-async fn accepted<const N: usize>(socket: &mut TcpSocket<'_>, switch: &Switch<N>, port: u16) -> bool {
-    loop {
-        match select(switch.reached(Mode::Draining), socket.accept(port)).await {
-            Either::First(()) => return false,
-            Either::Second(Ok(())) => return true,
-            Either::Second(Err(_)) => {
-                debug!("cannot listen");
-                socket.abort();
-                Timer::after(REST).await;
-            }
-        }
+impl<const N: usize, const M: usize, const LANE: usize, const RING: usize> core::fmt::Debug
+    for Runner<'_, N, M, LANE, RING>
+{
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Runner").field("number", &self.number).finish_non_exhaustive()
     }
 }
 

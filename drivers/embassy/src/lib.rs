@@ -3,22 +3,25 @@
 //! * A [`Session`] joins two connections by a bridge of the engine. It runs over any [`Connection`]: an `embassy-net`
 //!   socket, or whatever reads and writes by `embedded-io-async` ([`Io`], [`Halves`]).
 //! * [`serve()`] is a whole connection of a client, from its request to its end: a session, a plain request, a refusal.
-//! * A [`State`] is the memory of a gateway for `N` connections at a time over `embassy-net`, [`new`] starts it, and each
-//!   [`Runner`] serves one connection after the other.
+//! * A [`State`] is the memory of a gateway over `embassy-net` that serves `N` connections at a time and has `M` clients
+//!   altogether, [`new`] starts it, its [`Door`] lets clients in and out, and each [`Runner`] serves one after the other.
 //!
 //! ```no_run
 //! use embassy_net::{IpAddress, IpEndpoint, Stack};
-//! use strait_embassy::{Options, Place, Runner, State};
+//! use strait_embassy::{Backlog, Door, Options, Place, Runner, State};
 //!
-//! # fn spawn<const N: usize>(_: Runner<'static, N>, _: Stack<'static>) {}
-//! # fn start(stack: Stack<'static>, state: &'static mut State<4>) {
-//! // `state` lies in a static: `static STATE: ConstStaticCell<State<4>> = ConstStaticCell::new(State::new());`
+//! # fn let_in<const N: usize, const M: usize>(_: Door<'static, N, M>, _: Stack<'static>) {}
+//! # fn spawn<const N: usize, const M: usize>(_: Runner<'static, N, M>, _: Stack<'static>) {}
+//! # fn start(stack: Stack<'static>, state: &'static mut State<4, 12>, backlog: &'static Backlog<'static, 4, 12>) {
+//! // Both lie in statics: `static STATE: ConstStaticCell<State<4, 12>> = ConstStaticCell::new(State::new());`
+//! // and `static BACKLOG: StaticCell<Backlog<4, 12>> = StaticCell::new();`
 //! let place = Place {
 //!     port: 8080,
 //!     upstream: IpEndpoint::new(IpAddress::v4(10, 0, 0, 1), 10250),
 //!     options: Options::insecure_plaintext("10.0.0.1:10250"),
 //! };
-//! let (gateway, runners) = strait_embassy::new(state, place);
+//! let (gateway, door, runners) = strait_embassy::new(state, backlog, place);
+//! let_in(door, stack); // a task: `door.run(stack).await`
 //! for runner in runners {
 //!     spawn(runner, stack); // a task each: `runner.run(stack).await`
 //! }
@@ -30,8 +33,9 @@
 //!
 //! # Memory
 //!
-//! With lanes and rings of 2 KiB one connection takes, on a 32-bit machine: 4 KiB of lanes, 8 KiB of rings, and about
-//! 4 KiB of future, of which the bridge is 1.8 KiB. The firmware in `drivers/embassy/firmware` runs six in 128 KiB with everything else.
+//! With lanes and rings of 2 KiB a connection that is served takes, on a 32-bit machine: 4 KiB of lanes, 4 KiB of rings, and about
+//! 4 KiB of future, of which the bridge is 1.8 KiB; and a client, served or not, takes 4 KiB of rings. The firmware in
+//! `drivers/embassy/firmware` serves four of twelve clients at a time in 128 KiB with everything else.
 //!
 //! # Features
 //!
@@ -42,17 +46,23 @@
 #[macro_use]
 mod fmt;
 
+mod backlog;
 mod connection;
 mod counters;
+mod door;
 mod gateway;
 mod head;
 mod pass_on;
 mod serve;
 mod session;
 mod socket;
+mod switch;
+mod wait;
 
+pub use self::backlog::Backlog;
 pub use self::connection::{Connection, Halves, Io};
 pub use self::counters::Counters;
+pub use self::door::Door;
 pub use self::gateway::{Gateway, Place, Runner, State, new};
 pub use self::pass_on::{PassEnd, PassedOn, pass_on};
 pub use self::serve::{Ended, Options, serve};

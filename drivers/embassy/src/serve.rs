@@ -459,7 +459,7 @@ async fn refuse(client: &mut impl Connection, status: u16, memory: &mut [u8], le
 }
 
 /// Time for an upgrade.
-fn deadline(limits: &Limits) -> Duration {
+pub(crate) fn deadline(limits: &Limits) -> Duration {
     millis(limits.handshake)
 }
 

@@ -1,12 +1,14 @@
+use core::future::poll_fn;
 use core::pin::pin;
 use core::task::{Context, Poll};
 
-use embassy_net::IpEndpoint;
 use embassy_net::tcp::{ConnectError, State, TcpSocket};
-use embassy_time::{Duration, Timer, with_timeout};
+use embassy_net::{IpEndpoint, Stack};
+use embassy_time::{Duration, Instant};
 use embedded_io_async::{Error, ErrorKind};
 
 use crate::connection::Connection;
+use crate::wait::poll_until;
 
 /// A peer that vanished without a word is asked after so long whether it is there,
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
@@ -50,12 +52,15 @@ pub trait Dial {
 pub(crate) struct Dialer<'a, 's> {
     pub(crate) socket: &'a mut TcpSocket<'s>,
     pub(crate) upstream: IpEndpoint,
+    /// When the socket's last connection is done with.
+    pub(crate) free_at: Instant,
 }
 
 impl<'s> Dial for Dialer<'_, 's> {
     type Connection = TcpSocket<'s>;
 
     async fn dial(&mut self) -> Result<&mut TcpSocket<'s>, ErrorKind> {
+        poll_fn(|cx| poll_until(cx, self.free_at)).await;
         match self.socket.connect(self.upstream).await {
             Ok(()) => Ok(self.socket),
             Err(ConnectError::ConnectionReset) => Err(ErrorKind::ConnectionRefused),
@@ -64,31 +69,76 @@ impl<'s> Dial for Dialer<'_, 's> {
     }
 }
 
-/// Makes a new socket fit for sessions: bytes leave when they are written, and a peer that vanished is noticed.
-pub(crate) fn prepare(socket: &mut TcpSocket<'_>) {
-    socket.set_nagle_enabled(false);
-    socket.set_keep_alive(Some(KEEP_ALIVE));
-    socket.set_timeout(Some(SILENCE));
+/// What TCP holds of one socket.
+#[derive(Debug)]
+pub(crate) struct Rings<const RING: usize> {
+    received: [u8; RING],
+    sent: [u8; RING],
 }
 
-/// How long a socket is kept that has seen the peer's end: the stack answers it no later than that. Without the answer the peer
-/// would wait, and ask again.
-const LAST_WORD: Duration = Duration::from_millis(20);
-
-/// Ends a connection so that all that was written arrives, or cuts it where the peer does not take it.
-pub(crate) async fn hang_up(socket: &mut TcpSocket<'_>) {
-    socket.close();
-    let farewell = async {
-        let _ = socket.flush().await;
-        // What still comes is dropped: bytes that nobody reads would be answered with a reset, which may overtake our last.
-        let mut dropped = [0; 64];
-        while let Ok(1..) = socket.read(&mut dropped).await {}
-    };
-    let _ = with_timeout(FAREWELL, farewell).await;
-    match socket.state() {
-        State::Closed => {}
-        State::TimeWait => Timer::after(LAST_WORD).await,
-        _ => socket.abort(),
+impl<const RING: usize> Rings<RING> {
+    pub(crate) const fn new() -> Self {
+        Self { received: [0; RING], sent: [0; RING] }
     }
-    let _ = with_timeout(FAREWELL, socket.flush()).await;
+
+    /// A socket fit for sessions: bytes leave when they are written, and a peer that vanished is noticed.
+    pub(crate) fn socket<'a>(&'a mut self, stack: Stack<'a>) -> TcpSocket<'a> {
+        let mut socket = TcpSocket::new(stack, &mut self.received, &mut self.sent);
+        socket.set_nagle_enabled(false);
+        socket.set_keep_alive(Some(KEEP_ALIVE));
+        socket.set_timeout(Some(SILENCE));
+        socket
+    }
+}
+
+/// How long a socket is kept that has seen the peer's end. The stack answers that end after the 10 ms for which it delays every
+/// acknowledgement; without the answer the peer would wait, and ask again.
+const LAST_WORD: Duration = Duration::from_millis(15);
+
+/// Ends a connection so that all that was written arrives, or cuts it where the peer does not take it. Says when the socket can
+/// be used again.
+pub(crate) async fn hang_up(socket: &mut TcpSocket<'_>) -> Instant {
+    let mut farewell = Farewell::begin(socket);
+    poll_fn(|cx| farewell.poll(cx, socket)).await
+}
+
+/// The end of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Farewell {
+    until: Instant,
+    is_cut: bool,
+}
+
+impl Farewell {
+    pub(crate) fn begin(socket: &mut TcpSocket<'_>) -> Self {
+        socket.close();
+        Self { until: Instant::now() + FAREWELL, is_cut: false }
+    }
+
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, socket: &mut TcpSocket<'_>) -> Poll<Instant> {
+        if !self.is_cut {
+            let mut has_ended = pin!(socket.flush()).poll(cx).is_ready();
+            // What still comes is dropped: bytes that nobody reads would be answered with a reset, which may overtake our last.
+            has_ended &= loop {
+                match pin!(socket.read_with(|received| (received.len(), ()))).poll(cx) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(_)) => break true,
+                    Poll::Pending => break false,
+                }
+            };
+            if !has_ended && poll_until(cx, self.until).is_pending() {
+                return Poll::Pending;
+            }
+            match socket.state() {
+                State::Closed => {}
+                State::TimeWait => return Poll::Ready(Instant::now() + LAST_WORD),
+                _ => socket.abort(),
+            }
+            *self = Self { until: Instant::now() + FAREWELL, is_cut: true };
+        }
+        if pin!(socket.flush()).poll(cx).is_pending() && poll_until(cx, self.until).is_pending() {
+            return Poll::Pending;
+        }
+        Poll::Ready(Instant::now())
+    }
 }

@@ -5,63 +5,13 @@ mod rig;
 use std::time::Duration;
 
 use strait::k8s::{Channel, Subprotocol};
-use strait_embassy::Counters;
-use strait_tests::{Dialect, End, Exec, Said, Server, Session, Transcript, eventually};
+use strait_tests::{Dialect, End, Exec, Said, Server, Transcript, eventually};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::rig::{CONNECTIONS, Rig};
-
-const V5: Dialect = Dialect::WebSocket(Subprotocol::V5);
-
-/// What a lost peer or the end of a session may take to be noticed everywhere.
-const SOON: Duration = Duration::from_secs(10);
-
-fn start() -> (Server, Rig) {
-    let node = Server::node();
-    let rig = Rig::start(node.address());
-    (node, rig)
-}
-
-/// A session whose command is a script of the shell with stdin.
-async fn shell(rig: &Rig, script: &str) -> Session {
-    has_a_place(rig);
-    Exec::script(script).with_stdin().open(rig.address, V5).await.unwrap()
-}
-
-async fn run(rig: &Rig, script: &str) -> Transcript {
-    has_a_place(rig);
-    Exec::script(script).open(rig.address, V5).await.unwrap().finish().await.unwrap()
-}
-
-/// The exit code of a session, 0 for a success.
-#[track_caller]
-fn exit(transcript: &Transcript) -> u64 {
-    let status = transcript.status().unwrap();
-    match (status["status"].as_str(), status["details"]["causes"][0]["message"].as_str()) {
-        (Some("Success"), _) => 0,
-        (_, Some(code)) => code.parse().unwrap_or_else(|_| panic!("{status}")),
-        _ => panic!("{status}"),
-    }
-}
-
-#[track_caller]
-fn returns_to_rest(rig: &Rig) -> Counters {
-    eventually(SOON, || match rig.counters() {
-        Counters { open: 0, .. } => Ok(()),
-        counters => Err(format!("{counters:?}")),
-    });
-    rig.counters()
-}
-
-/// A connection is kept for a moment behind its end, and without a free one who comes is reset.
-fn has_a_place(rig: &Rig) {
-    eventually(SOON, || match rig.counters().open {
-        open if (open as usize) < CONNECTIONS => Ok(()),
-        open => Err(format!("{open} connections are open")),
-    });
-}
+use crate::rig::Rig;
+use crate::rig::client::{SOON, V5, exit, reply, returns_to_rest, run, shell, start, upgrade};
 
 /// Bytes that show where they belong.
 fn pattern(len: usize) -> Vec<u8> {
@@ -274,8 +224,6 @@ async fn what_is_no_request_is_answered_and_forgotten() {
         let answer = reply(&rig, bytes).await;
         assert_eq!(answer.get(9..12), Some(status), "{answer:?} to {}", bytes.escape_ascii());
     }
-    // Each connection was one of six, and is kept for a moment behind its end.
-    returns_to_rest(&rig);
     let page = upgrade(
         "/api/v1/namespaces/default/pods/demo/exec?command=date&stdout=true",
         "Origin: http://evil\r\n",
@@ -336,21 +284,4 @@ async fn upstreams_heartbeat_keeps_an_idle_session_alive() {
     assert_eq!(session.line().await.unwrap(), "alive");
     session.half_close().await.unwrap();
     assert_eq!(exit(&session.finish().await.unwrap()), 0);
-}
-
-fn upgrade(target: &str, headers: &str) -> String {
-    format!(
-        "GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Protocol: v5.channel.k8s.io\r\n{headers}\r\n"
-    )
-}
-
-/// Sends some bytes and reads to the end.
-async fn reply(rig: &Rig, bytes: &[u8]) -> String {
-    let mut io = TcpStream::connect(rig.address).await.unwrap();
-    io.write_all(bytes).await.unwrap();
-    let mut answer = Vec::new();
-    let _ = timeout(SOON, io.read_to_end(&mut answer)).await.expect("the connection is closed");
-    String::from_utf8_lossy(&answer).into_owned()
 }

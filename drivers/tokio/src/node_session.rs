@@ -335,7 +335,10 @@ impl<T: AsyncRead + AsyncWrite + Tcp + Unpin, L: ServerLeg> NodeSession<T, L> {
     /// Hands input to the process. A process that does not want it any more loses it, as on a pipe.
     fn poll_stdin(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(subject) = &mut self.subject else {
-            self.backlog.clear();
+            // What comes in front of the process's start waits for it; what comes behind its end is for nobody.
+            if self.phase != Phase::Opening {
+                self.backlog.clear();
+            }
             return false;
         };
         let mut progress = false;

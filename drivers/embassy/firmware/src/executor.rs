@@ -28,10 +28,10 @@ pub(crate) fn run(start: impl FnOnce(Spawner)) -> ! {
     log::info!("started, stack {}", stack::high_water());
     cortex_m::interrupt::free(|_| stack::repaint());
     loop {
-        let next = clock::expire();
         WOKEN.store(false, Ordering::Relaxed);
         // SAFETY: it is polled here only, and not from within.
         unsafe { executor.poll() };
+        let next = clock::expire();
         cortex_m::interrupt::free(|_| {
             if !WOKEN.load(Ordering::Acquire) {
                 clock::sleep(next);

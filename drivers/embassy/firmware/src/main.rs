@@ -23,16 +23,19 @@ use embassy_net::{IpAddress, IpEndpoint, Ipv4Cidr, Stack, StackResources, Static
 use embassy_time::{Duration, Timer};
 use heapless::String;
 use static_cell::{ConstStaticCell, StaticCell};
-use strait_embassy::{Counters, Gateway, Options, Place, Runner, State};
+use strait_embassy::{Backlog, Counters, Door, Gateway, Options, Place, Runner, State};
 
 use crate::board::Interrupt;
 use crate::ethernet::Ethernet;
 
-/// Connections at a time: four sessions, and two for what kubectl asks besides and for connections that are ending.
-const CONNECTIONS: usize = 6;
+/// Connections that are served at a time.
+const CONNECTIONS: usize = 4;
 
-/// Two for each connection, and one for DHCP.
-const SOCKETS: usize = 2 * CONNECTIONS + 1;
+/// Clients altogether, with those that wait and those whose connection ends: four kubectls ask for three things each at once.
+const CLIENTS: usize = 12;
+
+/// One for each client and each upstream, and one for DHCP.
+const SOCKETS: usize = CLIENTS + CONNECTIONS + 1;
 
 /// Bytes of one direction's memory.
 const LANE: usize = 2048;
@@ -44,7 +47,8 @@ const RING: usize = 2048;
 const REPORT: Duration = Duration::from_secs(1);
 
 static RESOURCES: ConstStaticCell<StackResources<SOCKETS>> = ConstStaticCell::new(StackResources::new());
-static STATE: ConstStaticCell<State<CONNECTIONS, LANE, RING>> = ConstStaticCell::new(State::new());
+static STATE: ConstStaticCell<State<CONNECTIONS, CLIENTS, LANE, RING>> = ConstStaticCell::new(State::new());
+static BACKLOG: StaticCell<Backlog<'static, CONNECTIONS, CLIENTS>> = StaticCell::new();
 static AUTHORITY: StaticCell<String<24>> = StaticCell::new();
 
 #[entry]
@@ -78,12 +82,14 @@ fn serve(spawner: Spawner, stack: Stack<'static>) {
         upstream: IpEndpoint::new(IpAddress::Ipv4(*upstream.ip()), upstream.port()),
         options: Options::insecure_plaintext(authority),
     };
-    let (gateway, runners) = strait_embassy::new(STATE.take(), place);
+    let (gateway, door, runners) = strait_embassy::new(STATE.take(), BACKLOG.init(Backlog::new()), place);
+    spawner.spawn(clients(door, stack).expect("it is started once"));
     for runner in runners {
         spawner.spawn(connections(runner, stack).expect("there are as many tasks as connections"));
     }
     spawner.spawn(report(gateway, stack).expect("it is started once"));
-    log::info!("upstream {upstream}, {CONNECTIONS} connections, {} bytes of state", size_of_val(&STATE));
+    let state = size_of_val(&STATE);
+    log::info!("upstream {upstream}, {CONNECTIONS} of {CLIENTS} clients at a time, {state} bytes of state");
 }
 
 fn config() -> embassy_net::Config {
@@ -109,8 +115,13 @@ async fn network(mut runner: embassy_net::Runner<'static, Ethernet>) -> ! {
     runner.run().await
 }
 
+#[embassy_executor::task]
+async fn clients(door: Door<'static, CONNECTIONS, CLIENTS, RING>, stack: Stack<'static>) {
+    door.run(stack).await;
+}
+
 #[embassy_executor::task(pool_size = CONNECTIONS)]
-async fn connections(runner: Runner<'static, CONNECTIONS, LANE, RING>, stack: Stack<'static>) {
+async fn connections(runner: Runner<'static, CONNECTIONS, CLIENTS, LANE, RING>, stack: Stack<'static>) {
     runner.run(stack).await;
 }
 

@@ -7,6 +7,8 @@
 //! ```
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub(crate) mod client;
+
 use std::future::pending;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -21,21 +23,26 @@ use embassy_net_driver_channel as channel;
 use embassy_net_driver_channel::driver::{HardwareAddress, LinkState};
 use embassy_time::Duration;
 use embedded_io_async::ErrorKind;
-use strait_embassy::{Connection, Counters, Filled, Gateway, Options, PassEnd, Place, State, pass_on};
+use strait_embassy::{
+    Backlog, Connection, Counters, Filled, Gateway, Options, PassEnd, Place, State, pass_on,
+};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::{LocalSet, spawn_local};
 
 const MTU: usize = 1514;
-const SOCKETS: usize = 40;
+const SOCKETS: usize = 80;
 const PORT: u16 = 8080;
 const UPSTREAM_PORT: u16 = 10250;
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 
-/// Connections that the gateway has at a time.
-pub(crate) const CONNECTIONS: usize = 6;
+/// Connections that the gateway serves at a time.
+pub(crate) const CONNECTIONS: usize = 4;
+
+/// Clients that it has altogether.
+pub(crate) const CLIENTS: usize = 12;
 
 /// A gateway that runs until this is dropped.
 pub(crate) struct Rig {
@@ -105,11 +112,13 @@ async fn run(
     for _ in 0..2 * CONNECTIONS {
         spawn_local(upstreams(hosts, upstream));
     }
-    let state = Box::leak(Box::new(State::<CONNECTIONS>::new()));
+    let state = Box::leak(Box::new(State::<CONNECTIONS, CLIENTS>::new()));
+    let backlog = Box::leak(Box::new(Backlog::new()));
     let mut options = Options::insecure_plaintext("10.0.0.2:10250");
     change(&mut options);
     let place = Place { port: PORT, upstream: at(HOST, UPSTREAM_PORT), options };
-    let (gateway, runners) = strait_embassy::new(state, place);
+    let (gateway, door, runners) = strait_embassy::new(state, backlog, place);
+    spawn_local(door.run(ours));
     for runner in runners {
         spawn_local(runner.run(ours));
     }
