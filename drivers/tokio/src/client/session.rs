@@ -17,8 +17,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
+use super::Transport;
 use super::connect::{ConnectError, Connection, random};
-use super::executor::Transport;
 use super::exit::{Exit, SessionError, Status};
 use super::process::Process;
 use super::upgrade::Upgraded;
