@@ -17,7 +17,7 @@ use rig::StdGateway;
 
 const POD: Pod<'static> = Pod { namespace: "default", name: "demo", container: None };
 const OUTPUT: StreamSet = StreamSet { stdin: false, stdout: true, stderr: true, tty: false };
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn connect(address: SocketAddr) -> TcpStream {
     let io = TcpStream::connect(address).unwrap();

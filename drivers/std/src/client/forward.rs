@@ -191,6 +191,7 @@ struct Held {
 }
 
 /// One forwarded connection.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of one connection")]
 struct Running<L> {
     link: Link<L>,
     local: Local,
