@@ -14,7 +14,7 @@ use strait::http::{Body, Request, Response, WriteError, write_text};
 use strait::k8s::Subprotocol;
 use strait::leg::{RawLeg, SpdyLeg, TunnelLeg, WebSocketLeg};
 use strait::spdy::{Inflate, LentBlocks};
-use strait::upgrade::UpgradeError;
+use strait::upgrade::{Upgrade, UpgradeError};
 use strait::ws::MaskKeys;
 
 use crate::head::{Head, HeadFailure, until};
@@ -136,7 +136,7 @@ impl Gateway {
             Ok(request) => request,
             Err(error) => return answer(&client, error.status(), error),
         };
-        if !request.wants_upgrade() {
+        if !(request.wants_upgrade() && Upgrade::is_asked_for(&request)) {
             return self.pass_plain(&client, &head, &request);
         }
         let plan = match self.planner().plan(&request, random()?) {

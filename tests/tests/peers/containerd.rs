@@ -16,7 +16,7 @@ use crate::table::{Suite, Table};
 use crate::way::{Client, Node, Proxy, Way};
 
 /// containerd and runc with a container of their own: the runtime that most sessions end at.
-pub(crate) const SUITE: Suite = Suite { name: "containerd", tables, required: false };
+pub(crate) const SUITE: Suite = Suite { name: "containerd", tables, required: false, sliced: false };
 
 const SCENARIOS: &[Scenario] =
     &[DATE, STREAMS, STDIN, TAIL, MISSING, TERMINAL, ATTACH, COPY, FORWARD, REFUSED];
