@@ -24,8 +24,8 @@ const SCENARIOS: &[Scenario] =
 /// As `kubelet/main.go` has it.
 const IMAGE: &str = "strait.test/busybox:1";
 
-/// How long containerd may live: all rows.
-const LIFE: Duration = Duration::from_mins(15);
+/// How long containerd may live: it waits for the suites in front of its own, too.
+const LIFE: Duration = Duration::from_mins(30);
 const READY: Duration = Duration::from_secs(30);
 
 const KUBELET: &[&str] = &["--upstream-kind", "kubelet"];
