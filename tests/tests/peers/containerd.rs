@@ -123,7 +123,7 @@ impl Runtime {
     }
 }
 
-/// Without a CNI, AppArmor, or a right to lower anybody's out-of-memory score: none of these is needed.
+/// Without a CNI, `AppArmor`, or a right to lower anybody's out-of-memory score: none of these is needed.
 fn configuration(home: &Path, streaming: u16) -> String {
     let home = home.display();
     format!(
