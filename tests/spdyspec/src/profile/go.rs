@@ -109,7 +109,6 @@ const AS_SERVER: &[Deviation] = &[
     },
     Deviation { case: "6.16", seen: &["accepted"], why: STREAMS },
     Deviation { case: "7.18", seen: &["silent"], why: WORKERS },
-    Deviation { case: "7.20", seen: &["silent"], why: WORKERS },
     Deviation { case: "8.27", seen: &["stalls"], why: RESIZE },
     Deviation { case: "8.29", seen: &["silent, with \"\""], why: RESIZE },
     Deviation { case: "10.7", seen: &["goes on"], why: FRAMES },
