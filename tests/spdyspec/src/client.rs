@@ -73,12 +73,11 @@ impl Client {
         let (sender, upgrades) = mpsc::channel();
         let limit = self.limit;
         thread::spawn(move || accept(&listener, &sender, limit));
-        let program = match &self.command {
-            Some(command) => Some(Program::start(command, &server, input)?),
-            None => {
-                println!("start the client now, at {server}");
-                None
-            }
+        let program = if let Some(command) = &self.command {
+            Some(Program::start(command, &server, input)?)
+        } else {
+            println!("start the client now, at {server}");
+            None
         };
         Ok(Started { upgrades, program, limit })
     }

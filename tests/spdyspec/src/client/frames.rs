@@ -111,7 +111,7 @@ pub(super) const CASES: &[Case] = &[
         WORKS,
         |client| {
             plain(client, Answer::AtOnce, |peer| {
-                peer.wire.write(&[data(99, 0, b"lost"), rst(97, 5)].concat())
+                peer.wire.write(&[data(99, 0, b"lost"), rst(97, 5)].concat());
             })
         },
     ),

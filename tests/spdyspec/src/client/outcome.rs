@@ -230,7 +230,7 @@ fn late_output(client: &Client) -> Seen {
     let (_, exit) = session(client, V4, Answer::AtOnce, |peer| {
         peer.send("error", SEVEN, true);
         std::thread::sleep(Duration::from_millis(200));
-        peer.send("stdout", &[b'o'; BYTES], true);
+        peer.send("stdout", &vec![b'o'; BYTES], true);
         peer.send("stderr", b"", true);
         Ok(())
     })?;

@@ -344,7 +344,7 @@ fn data_then_reset(target: &Target) -> Seen {
     let mut session = Session::forward(target)?;
     let (_, id) = session.pair(port.port, "0")?;
     dialled(&port, target.limit)?;
-    session.wire.write(&[data(id, 0, &[b'd'; BYTES]), rst(id, 5)].concat());
+    session.wire.write(&[data(id, 0, &vec![b'd'; BYTES]), rst(id, 5)].concat());
     let count =
         result.recv_timeout(target.limit).map_err(|_| Stop::Saw("the target's connection stays".into()))?;
     verdict(count == BYTES, "all of them", format!("{count} of {BYTES}"))
@@ -372,7 +372,7 @@ fn stopped_target(target: &Target) -> Seen {
     let (_, full) = session.pair(stopped.port, "0")?;
     let (_, id) = session.pair(port.port, "1")?;
     let mut writer = session.wire.io.try_clone()?;
-    let piece = data(full, 0, &[b's'; 32 * 1024]);
+    let piece = data(full, 0, &vec![b's'; 32 * 1024]);
     std::thread::spawn(move || {
         for _ in 0..FRAMES {
             if writer.write_all(&piece).is_err() {

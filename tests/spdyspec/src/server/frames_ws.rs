@@ -83,7 +83,7 @@ pub(super) const CASES: &[Case] = &[
         "a reserved control opcode fails the connection",
         "RFC 6455 section 5.2",
         FAILED,
-        |target| sent(target, &frame(FIN | 11, true, b"eleven")),
+        |target| sent(target, &frame(FIN | 0x0b, true, b"eleven")),
     ),
     Case::server(
         "10.10",

@@ -112,8 +112,8 @@ fn even_ping(target: &Target) -> Seen {
     let mut session = Session::cat(target)?;
     session.wire.write(&ping(0x2000));
     let seen = session.probe();
-    // An answer would have come in front of that to the probe, with an even id.
-    verdict(!session.kinds.iter().any(|kind| *kind == "PING") || session.pongs.len() == 1, &seen, "answered")
+    // An answer would have come in front of that to the probe.
+    verdict(!session.pings.contains(&0x2000), &seen, format!("answered, {seen}"))
 }
 
 /// 64 small frames, more than spdystream's queues hold, for a stream that nobody reads: there is no stderr yet that would start it.
@@ -167,7 +167,7 @@ fn half_closed_tcp(target: &Target) -> Seen {
 /// A session with output under way, and a frame that is a session error behind its input.
 fn broken(target: &Target) -> Result<Session, Stop> {
     let mut session = Session::cat(target)?;
-    session.type_in(&[b'o'; 64 * 1024], false);
+    session.type_in(&vec![b'o'; 64 * 1024], false);
     session.wire.write(&rst(0, 5));
     to_the_close(&mut session)?;
     Ok(session)
