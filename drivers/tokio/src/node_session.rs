@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use strait::Limits;
-use strait::bridge::{Lane, Turn};
+use strait::bridge::{Lane, Seen, Turn};
 use strait::k8s::{Channel, ChannelSet, Subprotocol, status};
 use strait::leg::{Close, Event, Framing as _, Leg, LegError, SpdyLeg, WebSocketLeg};
 use strait::spdy::{Inflate, LentBlocks, RstStatus};
@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use crate::hangup::{Seen, Tcp, Watch};
+use crate::hangup::{Tcp, Watch};
 use crate::main_process::{STALL, Stalled};
 use crate::pool::{Pool, Pooled};
 use crate::process::Exit;
