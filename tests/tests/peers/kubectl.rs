@@ -11,7 +11,7 @@ use crate::table::{Row, Suite, Table};
 use crate::way::{Client, Node, Proxy, Way};
 
 /// kubectl of every minor version that a registry has, with WebSocket on and off.
-pub(crate) const SUITE: Suite = Suite { name: "kubectl", tables, required: true };
+pub(crate) const SUITE: Suite = Suite { name: "kubectl", tables, required: true, sliced: true };
 
 const SCENARIOS: &[Scenario] =
     &[DATE, STREAMS, STDIN, TAIL, MISSING, TERMINAL, ATTACH, COPY, FORWARD, REFUSED];

@@ -55,7 +55,7 @@ fn main() -> ExitCode {
     let mut report = Report::default();
     thread::scope(|scope| {
         // What one suite needs is fetched and built while another runs.
-        let (installed, suites) = mpsc::sync_channel(1);
+        let (installed, suites) = mpsc::channel();
         scope.spawn(move || {
             wanted.map(|suite| Installed::of(suite, full)).try_for_each(|suite| installed.send(suite))
         });
