@@ -62,7 +62,7 @@ pub(super) const CASES: &[Case] = &[
         KIND,
         "v1: output comes, although the server resets the error stream at once",
         "remotecommand.md section 1",
-        &["out\n"],
+        &["out"],
         first_version,
     ),
     Case::server(
@@ -230,7 +230,7 @@ fn text_status(target: &Target, protocol: &str, command: &[&str]) -> Seen {
 fn first_version(target: &Target) -> Seen {
     let mut session = Session::start(target, Asked::output(SEVEN), "channel.k8s.io")?;
     session.until(|session| session.on("stdout").is_over())?;
-    Ok(session.on("stdout").text())
+    Ok(session.on("stdout").text().trim_end().to_owned())
 }
 
 fn apart(target: &Target) -> Seen {
