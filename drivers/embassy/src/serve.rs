@@ -9,7 +9,7 @@ use strait::http::{Body, HeadError, Request, Response, origin, write_text};
 use strait::k8s::{StreamSet, Subprotocol};
 use strait::leg::{SpdyLeg, WebSocketLeg};
 use strait::spdy::SkipBlocks;
-use strait::upgrade::{Accepted, Refusal, UpgradeError};
+use strait::upgrade::{Accepted, Refusal, Upgrade, UpgradeError};
 
 use crate::connection::{self, Connection};
 use crate::head::{Head, HeadFailure, read_head};
@@ -178,7 +178,7 @@ fn plan(
     hop: &Hop<'_>,
     out: &mut [u8],
 ) -> Result<Way, Refusal<'static>> {
-    if request.headers.tokens("Upgrade").next().is_none() {
+    if !Upgrade::is_asked_for(request) {
         let plain = planner.plain(request)?;
         let length = plain.write_request(request, hop, out).map_err(Refusal::CannotPass)?;
         return Ok(Way::Plain { request: length, body: plain.body() });

@@ -13,8 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::Transport;
 use super::connect::{ConnectError, random};
-use super::executor::Transport;
 use super::exit::{Exit, SessionError};
 use super::process::Process;
 use super::upgrade::Upgraded;
