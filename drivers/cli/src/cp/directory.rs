@@ -158,31 +158,30 @@ impl Listing {
         let mut listing = Self::default();
         // The root may be a link; below it links stay links.
         let metadata = fs::metadata(root).with_context(|| root.display().to_string())?;
-        listing.add(root.to_owned(), PathBuf::from("."), metadata)?;
+        listing.add(root, Path::new("."), metadata)?;
         Ok(listing)
     }
 
     /// Adds what is at `path` under `name`, and all below it in the order of their names.
-    fn add(&mut self, path: PathBuf, name: PathBuf, metadata: Metadata) -> anyhow::Result<()> {
+    fn add(&mut self, path: &Path, name: &Path, metadata: Metadata) -> anyhow::Result<()> {
         let kind = metadata.file_type();
         if !(kind.is_dir() || kind.is_file() || kind.is_symlink()) {
             let what = if kind.is_socket() { "a socket" } else { "a device or a named pipe" };
             self.left_out.push(format!("{}: {what}", path.display()));
             return Ok(());
         }
-        let shown = path.display().to_string();
-        let target = if kind.is_symlink() { Some(fs::read_link(&path).context(shown)?) } else { None };
-        self.entries.push(Listed { path: path.clone(), name: name.clone(), metadata, target });
+        let context = || path.display().to_string();
+        let target = if kind.is_symlink() { Some(fs::read_link(path).with_context(context)?) } else { None };
+        self.entries.push(Listed { path: path.to_owned(), name: name.to_owned(), metadata, target });
         if kind.is_dir() {
-            let context = || path.display().to_string();
-            let entries = fs::read_dir(&path).with_context(context)?;
+            let entries = fs::read_dir(path).with_context(context)?;
             let names = entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>();
             let mut names = names.with_context(context)?;
             names.sort();
             for entry in names {
                 let (path, name) = (path.join(&entry), name.join(&entry));
                 let metadata = fs::symlink_metadata(&path).with_context(|| path.display().to_string())?;
-                self.add(path, name, metadata)?;
+                self.add(&path, &name, metadata)?;
             }
         }
         Ok(())
