@@ -42,10 +42,12 @@
 mod accept;
 mod ask;
 mod refusal;
+mod transport;
 
 pub use self::accept::{Accepted, bearer_token};
 pub use self::ask::{ClientUpgrade, Expected, UpgradeError};
 pub use self::refusal::Refusal;
+pub use self::transport::Transport;
 
 pub(crate) use self::accept::check_websocket;
 

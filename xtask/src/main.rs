@@ -8,6 +8,7 @@ mod msrv;
 mod proofs;
 mod run;
 mod size;
+mod std_gateway;
 
 use std::path::PathBuf;
 
@@ -64,6 +65,12 @@ enum Chore {
         #[arg(long)]
         full: bool,
     },
+    /// Runs the tests of whole programs with the gateway of `strait-std` in place of `strait gateway`.
+    StdGateway {
+        /// All that apply, not only what takes less than a minute.
+        #[arg(long)]
+        all: bool,
+    },
     /// Writes completion scripts for all shells to target/completions.
     Completions,
     /// Writes the manual pages to target/man.
@@ -84,6 +91,7 @@ fn main() -> Result<()> {
         Chore::Msrv => msrv::check(),
         Chore::Fuzz { targets, seconds } => fuzz::run(&targets, seconds),
         Chore::Peers { names, full } => peers(&names, full),
+        Chore::StdGateway { all } => std_gateway::test(all),
         Chore::Completions => completions(),
         Chore::Man => manual(),
         Chore::BenchSmoke => bench_smoke(),
@@ -92,6 +100,7 @@ fn main() -> Result<()> {
 
 fn ci() -> Result<()> {
     cargo(["test", "--workspace"])?;
+    std_gateway::test(false)?;
     lint()?;
     msrv::check()?;
     proofs::check()?;
