@@ -14,6 +14,8 @@ pub(crate) struct Image {
     functions: BTreeMap<u64, Function>,
     /// Contents of the data that have a name.
     data: BTreeMap<String, Vec<u8>>,
+    /// Bytes of everything in RAM that has a name.
+    statics: BTreeMap<String, u64>,
     pub(crate) sections: Vec<Section>,
 }
 
@@ -67,13 +69,27 @@ impl Image {
                 bytes: section.size(),
             })
             .collect();
-        Ok(Self { functions, data: data(&file), sections })
+        Ok(Self { functions, data: data(&file), statics: statics(&file), sections })
     }
 
     /// An array of words.
     pub(crate) fn words(&self, name: &str) -> Result<Vec<u32>> {
         let bytes = self.data.get(name).with_context(|| format!("the image has no {name}"))?;
         Ok(bytes.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect())
+    }
+
+    /// Bytes of the static `name`.
+    pub(crate) fn static_bytes(&self, name: &str) -> Result<u64> {
+        self.statics.get(name).copied().with_context(|| format!("the image has no static {name}"))
+    }
+
+    /// Bytes of the functions whose name `is_counted`.
+    pub(crate) fn code(&self, is_counted: impl Fn(&str) -> bool) -> u64 {
+        self.functions
+            .values()
+            .filter(|function| is_counted(&function.name))
+            .map(|function| function.bytes)
+            .sum()
     }
 
     /// Bytes of code by crate.
@@ -161,6 +177,16 @@ fn data(file: &object::File<'_>) -> BTreeMap<String, Vec<u8>> {
             let section = file.section_by_index(symbol.section_index()?).ok()?;
             let bytes = section.data_range(symbol.address(), symbol.size()).ok()??;
             Some((symbol.name().ok()?.to_owned(), bytes.to_vec()))
+        })
+        .collect()
+}
+
+fn statics(file: &object::File<'_>) -> BTreeMap<String, u64> {
+    let symbols = file.symbols().filter(|symbol| symbol.kind() == SymbolKind::Data && symbol.size() > 0);
+    symbols
+        .map(|symbol| {
+            let name = rustc_demangle::demangle(symbol.name().unwrap_or_default());
+            (format!("{name:#}"), symbol.size())
         })
         .collect()
 }

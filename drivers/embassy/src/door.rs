@@ -28,7 +28,7 @@ pub struct Door<'a, const N: usize, const M: usize, const RING: usize = 2048> {
     pub(crate) clients: &'a mut [Rings<RING>; M],
     pub(crate) backlog: &'a Backlog<'a, N, M>,
     pub(crate) switch: &'a Switch<N>,
-    pub(crate) place: Place<'a>,
+    pub(crate) place: &'a Place<'a>,
 }
 
 impl<'a, const N: usize, const M: usize, const RING: usize> Door<'a, N, M, RING> {
@@ -57,7 +57,7 @@ async fn visits<'a, const N: usize, const M: usize>(
     mut socket: TcpSocket<'a>,
     backlog: &Backlog<'a, N, M>,
     switch: &Switch<N>,
-    place: Place<'_>,
+    place: &Place<'_>,
 ) {
     let patience = deadline(&place.options.limits);
     while accepted(&mut socket, switch, place.port).await {

@@ -12,13 +12,14 @@
 //!
 //! # fn let_in<const N: usize, const M: usize>(_: Door<'static, N, M>, _: Stack<'static>) {}
 //! # fn spawn<const N: usize, const M: usize>(_: Runner<'static, N, M>, _: Stack<'static>) {}
-//! # fn start(stack: Stack<'static>, state: &'static mut State<'static, 4, 12>) {
+//! # fn start(stack: Stack<'static>, state: &'static mut State<'static, 4, 12>, place: &'static mut Option<Place<'static>>) {
 //! // `state` lies in a static: `static STATE: ConstStaticCell<State<4, 12>> = ConstStaticCell::new(State::new());`
-//! let place = Place {
+//! // `place` too: `static PLACE: StaticCell<Place> = StaticCell::new();`
+//! let place = place.insert(Place {
 //!     port: 8080,
 //!     upstream: IpEndpoint::new(IpAddress::v4(10, 0, 0, 1), 10250),
 //!     options: Options::insecure_plaintext("10.0.0.1:10250"),
-//! };
+//! });
 //! let (gateway, door, runners) = strait_embassy::new(state, place);
 //! let_in(door, stack); // a task: `door.run(stack).await`
 //! for runner in runners {

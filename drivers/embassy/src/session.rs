@@ -9,8 +9,8 @@ use strait::bridge::{Bridge, Carried, Flow, Lane, Outcome, Side};
 use crate::connection::Connection;
 
 /// Pieces of output that a lane can hold at a time. A read of 2 KiB brings that many frames only if each is between 126 and
-/// some 140 bytes long; smaller ones are merged.
-pub const SEGMENTS: usize = 16;
+/// some 250 bytes long, and then the rest waits for one write; smaller ones are merged.
+pub const SEGMENTS: usize = 8;
 
 /// One direction's memory.
 pub(crate) type SessionLane<'a> = Lane<&'a mut [u8], SEGMENTS>;
