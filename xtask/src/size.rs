@@ -4,7 +4,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::image::Image;
-use crate::{bare_metal, firmware, proofs};
+use crate::{bare_metal, firmware, instructions, proofs};
 
 #[path = "../../engine/proofs/sizes.rs"]
 mod sizes;
@@ -53,6 +53,7 @@ pub(crate) fn image(path: &Path) -> Result<()> {
 
 fn rows() -> Result<Vec<(String, u64)>> {
     let mut rows = engine()?;
+    rows.extend(instructions::rows()?);
     rows.extend(
         whole()
             .context("the firmware")?
