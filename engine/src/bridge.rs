@@ -9,11 +9,13 @@
 //! | [`PortsBridge`] | a legacy port-forward over WebSocket and the pairs of streams of a SPDY one |
 
 mod exec;
+mod hangup;
 mod joint;
 mod lane;
 mod liveness;
 mod outcome;
 mod ports;
+mod relief;
 mod status;
 mod tunnel;
 mod turn;
@@ -21,16 +23,18 @@ mod turn;
 use core::time::Duration;
 
 pub use self::exec::ExecBridge;
+pub use self::hangup::{Hangup, Peer, Seen};
 pub use self::lane::{HEADROOM, Lane, Memory, SMALL};
 pub use self::outcome::{Carried, Flow, Outcome};
 pub use self::ports::PortsBridge;
+pub use self::relief::Relief;
 pub use self::tunnel::TunnelBridge;
 pub use self::turn::Turn;
 
-use crate::time::Instant;
+use crate::time::{Instant, Millis};
 
 /// How long a connection that outlived its session is kept for its last bytes once the other one is lost.
-const CANCEL: Duration = Duration::from_secs(1);
+const CANCEL: Millis = Millis::of(Duration::from_secs(1));
 
 /// Two connections that are joined: what a driver does with them is the same for every pair of legs.
 ///

@@ -8,23 +8,56 @@ const PIECE: usize = 32;
 /// `copy_within` keeps a check that panics where the optimiser does not put it into its caller.
 #[inline]
 pub(crate) fn shift(bytes: &mut [u8], from: Range<usize>, to: usize) {
-    let Some(bytes) = bytes.get_mut(..from.end) else { return };
     let Some(gap) = from.start.checked_sub(to) else { return };
-    let Some(mut bytes) = bytes.get_mut(to..) else { return };
+    let Some(bytes) = bytes.get_mut(to..from.end) else { return };
+    match bytes.len().saturating_sub(gap) {
+        0 => {}
+        1..4 => each(bytes, gap),
+        4..8 => ends::<4>(bytes, gap),
+        8..16 => ends::<8>(bytes, gap),
+        16..PIECE => ends::<16>(bytes, gap),
+        PIECE.. => pieces(bytes, gap),
+    }
+}
+
+fn each(bytes: &mut [u8], gap: usize) {
+    for at in 0..bytes.len().saturating_sub(gap) {
+        let Some(&byte) = bytes.get(at + gap) else { return };
+        if let Some(to) = bytes.get_mut(at) {
+            *to = byte;
+        }
+    }
+}
+
+/// Moves `N` to `2 * N` bytes: the first `N` and the last `N`, which may overlap.
+#[inline]
+fn ends<const N: usize>(bytes: &mut [u8], gap: usize) {
+    let Some(source) = bytes.get(gap..) else { return };
+    let len = source.len();
+    let (Some(&first), Some(&last)) = (source.first_chunk::<N>(), source.last_chunk::<N>()) else { return };
+    let Some(target) = bytes.get_mut(..len) else { return };
+    if let Some(to) = target.first_chunk_mut() {
+        *to = first;
+    }
+    if let Some(to) = target.last_chunk_mut() {
+        *to = last;
+    }
+}
+
+/// Moves one piece after the other, and the last one, which was read before it could be overwritten, to the end.
+fn pieces(bytes: &mut [u8], gap: usize) {
+    let Some(source) = bytes.get(gap..) else { return };
+    let len = source.len();
+    let Some(&last) = source.last_chunk::<PIECE>() else { return };
     // What is to be written next stands in front; what is read lies `gap` behind.
-    while let Some(&piece) = bytes.get(gap..).and_then(<[u8]>::first_chunk::<PIECE>) {
-        let Some((target, rest)) = bytes.split_first_chunk_mut() else { return };
+    let mut rest = &mut *bytes;
+    while let Some(&piece) = rest.get(gap..).and_then(<[u8]>::first_chunk::<PIECE>) {
+        let Some((target, behind)) = rest.split_first_chunk_mut() else { return };
         *target = piece;
-        bytes = rest;
+        rest = behind;
     }
-    let mut tail = [0; PIECE];
-    let rest = bytes.get(gap..).unwrap_or_default();
-    let len = rest.len();
-    for (to, from) in tail.iter_mut().zip(rest) {
-        *to = *from;
-    }
-    for (to, from) in bytes.iter_mut().zip(tail).take(len) {
-        *to = from;
+    if let Some(to) = bytes.get_mut(..len).and_then(<[u8]>::last_chunk_mut) {
+        *to = last;
     }
 }
 

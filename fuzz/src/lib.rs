@@ -12,10 +12,13 @@
 //! | body | first bytes | then |
 //! |---|---|---|
 //! | [`http_head()`] | limit, cuts | a head as it arrives |
+//! | [`ws_differential()`] | role | what a WebSocket peer sends, also to `tungstenite` |
 //! | [`ws_receiver()`] | role and options, cuts | what a WebSocket peer sends |
 //! | [`spdy_receiver()`] | role and options, cuts | what a SPDY peer sends |
 //! | [`k8s_text()`] | which text, cuts | the text |
 //! | [`exec_bridge()`] | streams, memory | acts of both peers, of the driver and of time |
+//! | [`ports_bridge()`] | ports and base64, memory | likewise |
+//! | [`tunnel_bridge()`] | which ends speak WebSocket, memory | likewise |
 //!
 //! Cuts: 0 is all at once, 1 byte by byte, any other number the seed of random pieces.
 
@@ -23,24 +26,37 @@ mod exec_bridge;
 mod http_head;
 mod k8s_text;
 mod pieces;
+mod ports_bridge;
+mod rig;
+mod script;
+mod spdy;
 mod spdy_receiver;
+mod tunnel_bridge;
+mod websocket;
+mod ws_differential;
 mod ws_receiver;
 
 pub use exec_bridge::{Report, exec_bridge, play};
 pub use http_head::http_head;
 pub use k8s_text::k8s_text;
 pub use pieces::Dice;
+pub use ports_bridge::{play_ports, ports_bridge};
 pub use spdy_receiver::spdy_receiver;
+pub use tunnel_bridge::{play_tunnel, tunnel_bridge};
+pub use ws_differential::ws_differential;
 pub use ws_receiver::ws_receiver;
 
 /// A fuzz body by its name, which is also that of its corpus and of its target.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All fuzz bodies.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 8] = [
     ("exec_bridge", exec_bridge),
     ("http_head", http_head),
     ("k8s_text", k8s_text),
+    ("ports_bridge", ports_bridge),
     ("spdy_receiver", spdy_receiver),
+    ("tunnel_bridge", tunnel_bridge),
+    ("ws_differential", ws_differential),
     ("ws_receiver", ws_receiver),
 ];

@@ -2,13 +2,13 @@ mod translate;
 
 use core::time::Duration;
 
-use super::liveness::{Due, Liveness};
+use super::liveness::{Due, Liveness, earlier};
 use super::status::{HeldStatus, UpstreamEnd};
 use super::{Bridge, CANCEL, Carried, Flow, Lane, Memory, Outcome, Side, SideState, Turn};
 use crate::k8s::{Channel, ChannelSet, StreamSet, Subprotocol};
 use crate::leg::{Close, Leg, LegError};
 use crate::limits::Limits;
-use crate::time::Instant;
+use crate::time::{Instant, Millis};
 
 /// Joins a client's leg and an upstream's leg for one exec or attach session (`remotecommand.md`).
 ///
@@ -37,8 +37,8 @@ pub struct ExecBridge<C, U, const STATUS: usize = 4096> {
     is_delivered: bool,
     ready_channel: Channel,
     liveness: Liveness,
-    stream_creation: Duration,
-    close: Duration,
+    stream_creation: Millis,
+    close: Millis,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +58,7 @@ enum Phase {
     /// Both legs are closing; peers get until then. If they have `grace`, each sign of life begins it anew.
     Closing {
         until: Instant,
-        grace: Option<Duration>,
+        grace: Option<Millis>,
     },
 }
 
@@ -80,8 +80,8 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
             is_delivered: false,
             ready_channel: streams.ready_channel(),
             liveness: Liveness::new(limits),
-            stream_creation: limits.stream_creation,
-            close: limits.close,
+            stream_creation: Millis::of(limits.stream_creation),
+            close: Millis::of(limits.close),
         }
     }
 }
@@ -112,7 +112,7 @@ impl<C: Leg, U: Leg, const STATUS: usize> Bridge for ExecBridge<C, U, STATUS> {
         }
         self.upstream = Some(leg);
         self.upstream_side = SideState::default();
-        self.phase = Phase::Opening { until: now.after(self.stream_creation) };
+        self.phase = Phase::Opening { until: now.plus(self.stream_creation) };
         self.liveness.start(now);
         self.opened();
     }
@@ -228,13 +228,13 @@ impl<C: Leg, U: Leg, const STATUS: usize> Bridge for ExecBridge<C, U, STATUS> {
         let phase = match self.phase {
             Phase::Closing { .. } if self.client_side.lost && self.upstream_side.lost => None,
             Phase::Closing { until, .. } => Some(until),
-            Phase::Opening { until } => Some(self.liveness.deadline().map_or(until, |due| due.min(until))),
+            Phase::Opening { until } => earlier(Some(until), self.liveness.deadline()),
             Phase::Running => self.liveness.deadline(),
             Phase::Finishing { until } => until.filter(|_| self.awaits_client()),
             Phase::Dialing => None,
         };
         let delivery = self.is_undelivered().then(|| self.liveness.idle_deadline()).flatten();
-        [phase, delivery, self.cancel_deadline()].into_iter().flatten().min()
+        earlier(earlier(phase, delivery), self.cancel_deadline())
     }
 
     fn time(&mut self, now: Instant) {
@@ -322,7 +322,7 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
     /// client's Close waits behind more of that.
     fn cancel_deadline(&self) -> Option<Instant> {
         let is_given_up = self.outcome == Some(Outcome::Idle) && !self.upstream_side.lost;
-        Some(self.liveness.last_active().filter(|_| is_given_up)?.after(CANCEL))
+        Some(self.liveness.last_active().filter(|_| is_given_up)?.plus(CANCEL))
     }
 
     /// Lets data flow when all streams of both sides are open.
@@ -399,17 +399,17 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
         self.start_closing(None, now);
     }
 
-    fn start_closing(&mut self, grace: Option<Duration>, now: Instant) {
+    fn start_closing(&mut self, grace: Option<Millis>, now: Instant) {
         if let Some(upstream) = &mut self.upstream {
             upstream.close(Close::Normal);
         }
-        self.phase = Phase::Closing { until: now.after(grace.unwrap_or(CANCEL)), grace };
+        self.phase = Phase::Closing { until: now.plus(grace.unwrap_or(CANCEL)), grace };
     }
 
     /// A peer that sends is not cut while the session closes: its kernel may still hold our last output.
     fn alive(&mut self, now: Instant) {
         if let Phase::Closing { until, grace: Some(grace) } = &mut self.phase {
-            *until = now.after(*grace);
+            *until = now.plus(*grace);
         }
     }
 

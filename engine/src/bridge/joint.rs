@@ -1,10 +1,8 @@
-use core::time::Duration;
-
 use super::liveness::{Due, Liveness};
 use super::{Lane, Memory, Outcome, Side, SideState, Turn};
 use crate::leg::{Close, Framing};
 use crate::limits::Limits;
-use crate::time::Instant;
+use crate::time::{Instant, Millis};
 
 /// The two connections of a port-forward's bridge: what is written to them, how they stay alive, and how they end.
 ///
@@ -36,7 +34,7 @@ impl End {
 
 #[derive(Debug, Clone, Copy)]
 struct Closing {
-    grace: Duration,
+    grace: Millis,
     /// When the grace is over; `None` as long as the time has not been told since the last progress.
     until: Option<Instant>,
 }
@@ -70,7 +68,7 @@ impl<C: Framing, U: Framing> Joint<C, U> {
     }
 
     /// The end begins, if it has not yet. Peers get `grace` from the next [`tick`](Self::tick) on.
-    pub(super) fn start_closing(&mut self, grace: Duration) {
+    pub(super) fn start_closing(&mut self, grace: Millis) {
         self.closing.get_or_insert(Closing { grace, until: None });
     }
 
@@ -78,7 +76,7 @@ impl<C: Framing, U: Framing> Joint<C, U> {
     #[inline]
     pub(super) fn tick(&mut self, now: Instant) {
         if let Some(Closing { grace, until }) = &mut self.closing {
-            until.get_or_insert(now.after(*grace));
+            until.get_or_insert(now.plus(*grace));
         }
     }
 

@@ -2,21 +2,22 @@ use core::time::Duration;
 
 use crate::bridge::Side;
 use crate::limits::Limits;
-use crate::time::Instant;
+use crate::time::{Instant, Millis};
 
 /// Heartbeats, and what their absence means, from the moment that both connections stand.
 #[derive(Debug)]
 pub(super) struct Liveness {
-    ping_interval: Duration,
-    peer_timeout: Duration,
-    idle: Duration,
+    ping_interval: Millis,
+    peer_timeout: Millis,
+    idle: Millis,
     /// `None` before the session runs.
     running: Option<Running>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Running {
-    next_ping: Instant,
+    /// When the last heartbeats were sent, or the session began.
+    pinged: Instant,
     /// When data went either way last.
     active: Instant,
     /// The client was written data since it was looked at whether it takes any.
@@ -36,9 +37,9 @@ struct Peer {
     held: bool,
     /// It cannot be asked: its silence means nothing.
     mute: bool,
-    /// When it was sent the heartbeat that it has not answered.
-    asked: Option<Instant>,
-    round_trip: Option<Duration>,
+    /// It has not answered the last heartbeat.
+    asked: bool,
+    round_trip: Option<Millis>,
 }
 
 /// What has to be done now.
@@ -54,16 +55,19 @@ pub(super) enum Due {
 
 impl Liveness {
     pub(super) const fn new(limits: &Limits) -> Self {
-        let Limits { ping_interval, peer_timeout, idle, .. } = *limits;
-        Self { ping_interval, peer_timeout, idle, running: None }
+        Self {
+            ping_interval: Millis::of(limits.ping_interval),
+            peer_timeout: Millis::of(limits.peer_timeout),
+            idle: Millis::of(limits.idle),
+            running: None,
+        }
     }
 
     /// Both connections stand.
     pub(super) fn start(&mut self, now: Instant) {
-        let peer = Peer { heard: now, busy: false, held: false, mute: false, asked: None, round_trip: None };
-        let next_ping = now.after(self.ping_interval);
+        let peer = Peer { heard: now, busy: false, held: false, mute: false, asked: false, round_trip: None };
         self.running =
-            Some(Running { next_ping, active: now, client_took: false, client: peer, upstream: peer });
+            Some(Running { pinged: now, active: now, client_took: false, client: peer, upstream: peer });
     }
 
     /// The protocol of `side` has no heartbeats.
@@ -86,16 +90,17 @@ impl Liveness {
     /// `side` answered a heartbeat.
     pub(super) fn answered(&mut self, side: Side, now: Instant) {
         if let Some(running) = &mut self.running {
+            let pinged = running.pinged;
             let peer = running.peer_mut(side);
-            if let Some(asked) = peer.asked.take() {
-                peer.round_trip = Some(now.since(asked));
+            if core::mem::take(&mut peer.asked) {
+                peer.round_trip = Some(now.span_since(pinged));
             }
         }
     }
 
     /// How long the last answer of `side` took.
     pub(super) fn round_trip(&self, side: Side) -> Option<Duration> {
-        self.running.as_ref()?.peer(side).round_trip
+        self.running.as_ref()?.peer(side).round_trip.map(Millis::duration)
     }
 
     /// Whether `side` is read from. Its silence counts from when it is.
@@ -135,13 +140,13 @@ impl Liveness {
 
     /// When data went either way last, or the session began to be over for want of it.
     pub(super) fn last_active(&self) -> Option<Instant> {
-        Some(self.running?.active)
+        Some(self.running.as_ref()?.active)
     }
 
     /// When a session is idle for too long.
     pub(super) fn idle_deadline(&self) -> Option<Instant> {
-        let running = self.running.filter(|_| !self.idle.is_zero())?;
-        Some(running.active.after(self.idle))
+        let running = self.running.as_ref().filter(|_| !self.idle.is_zero())?;
+        Some(running.active.plus(self.idle))
     }
 
     /// True if the client has taken nothing for as long as a session may be idle, or up to twice as long.
@@ -157,40 +162,50 @@ impl Liveness {
 
     /// When [`due`](Self::due) has something next.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let running = self.running?;
-        let peers = [Side::Client, Side::Upstream].map(|side| self.death(&running, side));
-        let ping = (!self.ping_interval.is_zero()).then_some(running.next_ping);
-        peers.into_iter().chain([ping, self.idle_deadline()]).flatten().min()
+        let running = self.running.as_ref()?;
+        let ping = (!self.ping_interval.is_zero()).then(|| running.pinged.plus(self.ping_interval));
+        let deaths = earlier(self.death(&running.client), self.death(&running.upstream));
+        earlier(deaths, earlier(ping, self.idle_deadline()))
     }
 
     /// What has to be done now; a ping that is due is counted as sent.
     pub(super) fn due(&mut self, now: Instant) -> Due {
-        let Some(mut running) = self.running else { return Due::Nothing };
+        let Some(running) = self.running.as_ref() else { return Due::Nothing };
         for side in [Side::Client, Side::Upstream] {
-            if self.death(&running, side).is_some_and(|death| death <= now) {
+            if self.death(running.peer(side)).is_some_and(|death| death <= now) {
                 return Due::Dead(side);
             }
         }
         if self.idle_deadline().is_some_and(|deadline| deadline <= now) {
             return Due::Idle;
         }
-        if self.ping_interval.is_zero() || running.next_ping > now {
-            return Due::Nothing;
+        match &mut self.running {
+            Some(running)
+                if !self.ping_interval.is_zero() && running.pinged.plus(self.ping_interval) <= now =>
+            {
+                running.pinged = now;
+                running.client.asked = true;
+                running.upstream.asked = true;
+                Due::Ping
+            }
+            _ => Due::Nothing,
         }
-        running.next_ping = now.after(self.ping_interval);
-        running.client.asked = Some(now);
-        running.upstream.asked = Some(now);
-        self.running = Some(running);
-        Due::Ping
     }
 
-    /// When `side` is taken for dead unless it is heard before.
-    fn death(&self, running: &Running, side: Side) -> Option<Instant> {
-        let peer = running.peer(side);
+    /// When a peer is taken for dead unless it is heard before.
+    fn death(&self, peer: &Peer) -> Option<Instant> {
         // Without pings nobody has to say anything.
         let waits = peer.busy || peer.held || peer.mute;
         let counts = !self.peer_timeout.is_zero() && !self.ping_interval.is_zero() && !waits;
-        counts.then(|| peer.heard.after(self.peer_timeout))
+        counts.then(|| peer.heard.plus(self.peer_timeout))
+    }
+}
+
+/// The earlier one of those that there are.
+pub(super) fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
 

@@ -10,11 +10,11 @@ use super::{Bridge, CANCEL, Carried, Flow, Lane, Memory, Outcome, Side};
 use crate::k8s::{PortChannel, PortStream, Ports};
 use crate::leg::{Close, Framing, PortsLeg, WebSocketPorts};
 use crate::limits::Limits;
-use crate::time::Instant;
+use crate::time::{Instant, Millis};
 
 /// How long a legacy client that sends to a port has been quiet when its half of the connection is ended, after upstream has
 /// ended the other one. Its protocol has no word for either.
-const LINGER: Duration = Duration::from_secs(1);
+const LINGER: Millis = Millis::of(Duration::from_secs(1));
 
 /// Joins a legacy WebSocket client, with one connection a port, and an upstream that opens a pair of streams for each
 /// (`port-forward.md` sections 1 and 3).
@@ -46,8 +46,8 @@ pub struct PortsBridge<U, const N: usize = 128> {
     /// When streams that upstream has not accepted are given up.
     acceptance: Option<Instant>,
     carried: Carried,
-    stream_creation: Duration,
-    close: Duration,
+    stream_creation: Millis,
+    close: Millis,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,8 +77,8 @@ impl<U: PortsLeg, const N: usize> PortsBridge<U, N> {
             text: Text::new(),
             acceptance: None,
             carried: Carried::default(),
-            stream_creation: limits.stream_creation,
-            close: limits.close,
+            stream_creation: Millis::of(limits.stream_creation),
+            close: Millis::of(limits.close),
         }
     }
 }
@@ -102,7 +102,7 @@ impl<U: PortsLeg, const N: usize> Bridge for PortsBridge<U, N> {
         if self.phase == Phase::Dialing {
             self.joint.connected(upstream, now);
             self.phase = Phase::Running;
-            self.acceptance = Some(now.after(self.stream_creation));
+            self.acceptance = Some(now.plus(self.stream_creation));
         }
     }
 

@@ -7,7 +7,7 @@ use crate::k8s::Channel;
 use crate::leg::{ByteStream, Close, Event, LegError};
 use crate::limits::Limits;
 use crate::step::Step;
-use crate::time::Instant;
+use crate::time::{Instant, Millis};
 
 /// Joins two streams of bytes: the two ends of a tunnel, one a WebSocket and one a SPDY connection that nobody looks into
 /// (`port-forward.md` section 2).
@@ -27,13 +27,17 @@ use crate::time::Instant;
 pub struct TunnelBridge<C, U> {
     joint: Joint<C, U>,
     carried: Carried,
-    close: Duration,
+    close: Millis,
 }
 
 impl<C: ByteStream, U: ByteStream> TunnelBridge<C, U> {
     /// A session whose client is connected and whose upstream is not yet.
     pub fn new(client: C, limits: &Limits) -> Self {
-        Self { joint: Joint::new(client, limits), carried: Carried::default(), close: limits.close }
+        Self {
+            joint: Joint::new(client, limits),
+            carried: Carried::default(),
+            close: Millis::of(limits.close),
+        }
     }
 }
 
@@ -98,10 +102,12 @@ impl<C: ByteStream, U: ByteStream> Bridge for TunnelBridge<C, U> {
             }
             Stopped::For(flow) => flow,
             Stopped::Ended { clean } => {
+                lane.discard_input();
                 self.ended(from, if clean { Outcome::Completed } else { Outcome::closed_by(from) });
                 Flow::NeedInput
             }
             Stopped::Failed(error) => {
+                lane.discard_input();
                 self.joint.close_leg(from, error.close());
                 self.ended(from, Outcome::failure_of(from, error));
                 Flow::NeedInput
@@ -226,7 +232,7 @@ impl<C: ByteStream, U: ByteStream> TunnelBridge<C, U> {
     }
 
     /// Ends both directions.
-    fn end(&mut self, outcome: Outcome, reason: Close, grace: Duration) {
+    fn end(&mut self, outcome: Outcome, reason: Close, grace: Millis) {
         self.joint.outcome.get_or_insert(outcome);
         self.joint.close_leg(Side::Client, reason);
         self.joint.close_leg(Side::Upstream, reason);

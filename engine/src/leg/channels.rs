@@ -1,6 +1,6 @@
 use core::ops::Range;
 
-use super::messages::{self, Messages};
+use super::messages::{self, Messages, OUTBOX};
 use super::{LegError, base64};
 use crate::k8s::{Channel, Subprotocol};
 use crate::limits::Limits;
@@ -17,7 +17,7 @@ pub(super) const CHANNEL_BYTE: usize = 1;
 /// | WebSocket frame header | '0' + channel | base64 ...       base64 protocols, text messages
 /// ```
 #[derive(Debug)]
-pub(super) struct Channels<M, const N: usize = 276> {
+pub(super) struct Channels<M, const N: usize = OUTBOX> {
     pub(super) messages: Messages<M, N>,
     pub(super) protocol: Subprotocol,
     /// Channel of the message that is being received; `None` before its first byte.

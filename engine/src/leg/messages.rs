@@ -3,11 +3,14 @@ use core::ops::Range;
 use super::{Close, LegError};
 use crate::limits::Limits;
 use crate::step::Step;
-use crate::ws::{self, CONTROL_FRAME_BYTES, CloseCode, FrameHeader, Masking, Opcode};
+use crate::ws::{self, CloseCode, FrameHeader, Masking, Opcode};
+
+/// Room for the answer to any frame and a Close, and for a heartbeat of this end's own: two empty masked frames.
+pub(super) const OUTBOX: usize = ws::Sender::<276>::ANSWER + 2 * (2 + 4);
 
 /// A WebSocket as every leg on one has it: messages in pieces; pings and the Close answered, in an outbox of `N` bytes.
 #[derive(Debug)]
-pub(super) struct Messages<M, const N: usize = 276> {
+pub(super) struct Messages<M, const N: usize = OUTBOX> {
     receiver: ws::Receiver,
     sender: ws::Sender<N>,
     keys: M,
@@ -139,7 +142,7 @@ impl<M: Masking, const N: usize> Messages<M, N> {
 
     /// Bytes that can be [pushed](Self::push) and leave room for any answer.
     pub(super) fn room(&self) -> usize {
-        self.sender.outbox().room().saturating_sub(2 * CONTROL_FRAME_BYTES)
+        self.sender.outbox().room().saturating_sub(ws::Sender::<N>::ANSWER)
     }
 
     #[inline]

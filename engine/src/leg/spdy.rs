@@ -13,17 +13,24 @@ use crate::step::{Role, Step};
 /// Channels of a RemoteCommand session, which are the streams of its connection.
 const CHANNELS: usize = 5;
 
+/// Of which a session has so many at most: a terminal has no stderr of its own, and only it has sizes.
+const OPEN: usize = 4;
+
 /// The longest answer to one received frame: the first `SYN_REPLY` of a connection.
 const ANSWER: usize = 32;
 
 /// What closing the connection takes: a reset for each stream, and a GOAWAY.
-const CLOSING: usize = 16 * CHANNELS + 16;
+const CLOSING: usize = 16 * OPEN + 16;
 
 /// The bit of a frame's first byte that tells control frames from DATA.
 const CONTROL: u8 = 0x80;
 
-/// All `SYN_STREAM`s of a session, or the answers to some frames and the close.
-const OUTBOX: usize = 384;
+/// The longest `SYN_STREAM`, and what the first one has in front of its block.
+const SYN_STREAM: usize = 51;
+const ZLIB_HEADER: usize = 6;
+
+/// All `SYN_STREAM`s of a session, the answer to a frame and the close.
+const OUTBOX: usize = ZLIB_HEADER + OPEN * SYN_STREAM + ANSWER + CLOSING;
 
 /// RemoteCommand over SPDY/3.1: one stream a channel, named by its header `streamtype`
 /// (`remotecommand.md` section 1).
@@ -47,8 +54,8 @@ pub struct SpdyLeg<B: HeaderBlocks> {
     awaited: ChannelSet,
     headers: HeaderWriter,
     outbox: Outbox<OUTBOX>,
-    /// A second event of the frame that was received last.
-    second: Option<Event>,
+    /// The frame that was received last has ended the peer's half of this channel, too.
+    ended: Option<Channel>,
     resize: ResizeParser,
     /// The newest size that found no room in the outbox.
     next_size: Option<TerminalSize>,
@@ -73,7 +80,7 @@ impl SpdyLeg<SkipBlocks> {
         let mut frame = [0; 64];
         let written = self.headers.syn_stream(id, false, &[("streamtype", name)], &mut frame);
         if let (Ok(len), Some(slot)) = (written, self.ids.get_mut(usize::from(channel.number()))) {
-            // The outbox of a new leg has room for all five.
+            // The outbox of a new leg has room for all of a session.
             let _ = self.outbox.push(frame.get(..len).unwrap_or_default());
             *slot = Some(id);
         }
@@ -113,7 +120,7 @@ impl<B: HeaderBlocks> SpdyLeg<B> {
             awaited,
             headers: HeaderWriter::new(),
             outbox: Outbox::new(),
-            second: None,
+            ended: None,
             resize: ResizeParser::new(),
             next_size: None,
             next_ping: match role {
@@ -156,11 +163,11 @@ impl<B: HeaderBlocks> SpdyLeg<B> {
         id: StreamId,
         fin: bool,
     ) -> Option<Event> {
-        let ended = (fin && self.streams.remote_fin(id)).then_some(Event::HalfClosed(channel));
+        let ended = (fin && self.streams.remote_fin(id)).then_some(channel);
         if event.is_none() {
-            return ended;
+            return ended.map(Event::HalfClosed);
         }
-        self.second = ended;
+        self.ended = ended;
         event
     }
 
@@ -237,8 +244,8 @@ impl<B: HeaderBlocks> SpdyLeg<B> {
 impl<B: HeaderBlocks> Framing for SpdyLeg<B> {
     #[inline]
     fn receive(&mut self, input: &mut [u8]) -> Result<Step<Event>, LegError> {
-        if self.second.is_some() {
-            return Ok(Step { consumed: 0, event: self.second.take() });
+        if let Some(channel) = self.ended.take() {
+            return Ok(Step::event(0, Event::HalfClosed(channel)));
         }
         if !self.can_receive() {
             return Ok(Step::NEED_MORE);

@@ -1,3 +1,4 @@
+use core::mem;
 use core::ops::Range;
 
 use super::channels::{self, CHANNEL_BYTE, Channels};
@@ -36,8 +37,8 @@ pub struct WebSocketLeg<M: Masking = NoMask> {
     resize: ResizeParser,
     /// The newest size that found no room in the outbox.
     next_size: Option<TerminalSize>,
-    /// A second event of the message that was received last.
-    second: Option<Event>,
+    /// The message that was received last has ended the session's status.
+    status_ended: bool,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -68,7 +69,7 @@ impl<M: Masking> WebSocketLeg<M> {
             status_begun: false,
             resize: ResizeParser::new(),
             next_size: None,
-            second: None,
+            status_ended: false,
         }
     }
 
@@ -106,10 +107,10 @@ impl<M: Masking> WebSocketLeg<M> {
     fn status(&mut self, range: Range<usize>, last: bool) -> Option<Event> {
         self.status_begun |= !range.is_empty();
         if self.status_begun && last && self.channels.protocol.status_is_json() {
-            self.second = Some(Event::Status);
+            self.status_ended = true;
         }
         if range.is_empty() {
-            return self.second.take();
+            return mem::take(&mut self.status_ended).then_some(Event::Status);
         }
         Some(Event::Data { channel: Channel::ERROR, range })
     }
@@ -164,8 +165,8 @@ impl<M: Masking> WebSocketLeg<M> {
 impl<M: Masking> Framing for WebSocketLeg<M> {
     #[inline]
     fn receive(&mut self, input: &mut [u8]) -> Result<Step<Event>, LegError> {
-        if self.second.is_some() {
-            return Ok(Step { consumed: 0, event: self.second.take() });
+        if mem::take(&mut self.status_ended) {
+            return Ok(Step::event(0, Event::Status));
         }
         if !self.can_receive() {
             return Ok(Step::NEED_MORE);

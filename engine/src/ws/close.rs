@@ -66,9 +66,9 @@ pub(super) fn parse(payload: &[u8]) -> Result<Option<CloseCode>, ProtocolError> 
     Ok(Some(code))
 }
 
-/// As much of `reason` as a Close frame holds, cut between characters.
-pub(super) fn cut(reason: &str) -> &[u8] {
-    let end = reason.floor_char_boundary(super::CONTROL_PAYLOAD_BYTES - CODE_BYTES);
+/// As much of `reason` as a Close frame and `room` hold, cut between characters.
+pub(super) fn cut(reason: &str, room: usize) -> &[u8] {
+    let end = reason.floor_char_boundary(room.min(super::CONTROL_PAYLOAD_BYTES - CODE_BYTES));
     reason.as_bytes().get(..end).unwrap_or_default()
 }
 
@@ -106,11 +106,12 @@ mod tests {
     #[test]
     fn a_long_reason_is_cut_between_characters() {
         let long = "x".repeat(200);
-        assert_eq!(cut(&long).len(), 123);
+        assert_eq!(cut(&long, usize::MAX).len(), 123);
         let wide = "\u{20ac}".repeat(50);
-        assert_eq!(cut(&wide).len(), 123);
+        assert_eq!(cut(&wide, usize::MAX).len(), 123);
         let shifted = std::format!("x{wide}");
-        assert_eq!(cut(&shifted), &shifted.as_bytes()[..121]);
-        assert_eq!(cut("bye"), b"bye");
+        assert_eq!(cut(&shifted, 500), &shifted.as_bytes()[..121]);
+        assert_eq!(cut("bye", 3), b"bye");
+        assert_eq!(cut("b\u{e4}h", 2), b"b", "room for half of a character");
     }
 }

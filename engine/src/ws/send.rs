@@ -1,11 +1,14 @@
 use super::{CONTROL_FRAME_BYTES, CONTROL_PAYLOAD_BYTES, CloseCode, FrameHeader, Opcode, close, mask};
 use crate::{Full, Outbox, Role};
 
+/// A masked Close frame with a code and no reason.
+const CLOSE_FRAME_BYTES: usize = 2 + 4 + close::CODE_BYTES;
+
 /// The sending half of a connection: headers for data frames, and control frames in an [`Outbox`] of
 /// `N` bytes.
 ///
-/// Pings and pongs leave room for one Close frame, so that a connection can always be closed in order.
-/// `N` must hold two control frames; a heartbeat more keeps a leg receiving while its own waits.
+/// Pings and pongs leave room for a Close frame with its code, so that a connection can always be closed in order.
+/// `N` must hold the longest pong and such a Close; a heartbeat more keeps a leg receiving while its own waits.
 #[derive(Debug, Clone)]
 pub struct Sender<const N: usize = 276> {
     outbox: Outbox<N>,
@@ -14,11 +17,14 @@ pub struct Sender<const N: usize = 276> {
 }
 
 impl<const N: usize> Sender<N> {
-    const HOLDS_TWO: () = assert!(N >= 2 * CONTROL_FRAME_BYTES, "the outbox holds a pong and a close");
+    /// Room for the answer to any one frame, and for a Close behind it.
+    pub(crate) const ANSWER: usize = CONTROL_FRAME_BYTES + CLOSE_FRAME_BYTES;
+
+    const HOLDS_ANSWER: () = assert!(N >= Self::ANSWER, "the outbox holds a pong and a close");
 
     /// A sender that plays `role`: the client's masks its frames, the server's ignores mask keys.
     pub const fn new(role: Role) -> Self {
-        let () = Self::HOLDS_TWO;
+        let () = Self::HOLDS_ANSWER;
         Self { outbox: Outbox::new(), role, closing: false }
     }
 
@@ -47,14 +53,17 @@ impl<const N: usize> Sender<N> {
 
     /// Queues a Close frame, the first time; later calls do nothing.
     ///
-    /// A `reason` of more than 123 bytes is cut between characters. Without a code, or with one that may
-    /// not be sent, the frame is empty. [`Full`] is possible only if others fill the outbox.
+    /// A `reason` of more than 123 bytes, or than there is room for, is cut between characters. Without a code, or with one
+    /// that may not be sent, the frame is empty. [`Full`] is possible only if others fill the outbox.
     pub fn close(&mut self, code: Option<CloseCode>, reason: &str, mask_key: [u8; 4]) -> Result<(), Full> {
         if self.closing {
             return Ok(());
         }
         match code.filter(|code| code.is_valid_on_wire()) {
-            Some(code) => self.push(Opcode::Close, &code.0.to_be_bytes(), close::cut(reason), mask_key)?,
+            Some(code) => {
+                let room = self.outbox.room().saturating_sub(CLOSE_FRAME_BYTES);
+                self.push(Opcode::Close, &code.0.to_be_bytes(), close::cut(reason, room), mask_key)?;
+            }
             None => self.push(Opcode::Close, &[], &[], mask_key)?,
         }
         self.closing = true;
@@ -70,7 +79,7 @@ impl<const N: usize> Sender<N> {
     /// True if there is room for the answer to any one frame. While there is not, receive nothing.
     #[inline]
     pub const fn can_answer(&self) -> bool {
-        self.outbox.room() >= 2 * CONTROL_FRAME_BYTES
+        self.outbox.room() >= Self::ANSWER
     }
 
     /// The frames that wait to be written.
@@ -90,7 +99,7 @@ impl<const N: usize> Sender<N> {
             return Ok(());
         }
         let frame = self.data_header(opcode, true, payload.len() as u64, mask_key).size() + payload.len();
-        if frame + CONTROL_FRAME_BYTES > self.outbox.room() {
+        if frame + CLOSE_FRAME_BYTES > self.outbox.room() {
             return Err(Full);
         }
         self.push(opcode, payload, &[], mask_key)
@@ -225,7 +234,7 @@ mod tests {
             let (event, bytes) = received(&sender, peer);
             let Event::Close { code, reason: range } = event else { panic!("{event:?}") };
             prop_assert_eq!(code, Some(CloseCode::TOO_BIG));
-            prop_assert_eq!(&bytes[range], close::cut(&reason));
+            prop_assert_eq!(&bytes[range], close::cut(&reason, usize::MAX));
         }
     }
 }

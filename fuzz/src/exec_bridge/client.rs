@@ -1,8 +1,9 @@
 use strait::Role;
 use strait::k8s::{Channel, Outcome, TerminalSize};
-use strait::ws::{FrameHeader, Opcode, Sender, mask};
+use strait::ws::Opcode;
 
-use super::{Flow, Wire, payload};
+use crate::script::{Flow, Wire, payload};
+use crate::websocket::{Inbox, encode};
 
 /// A WebSocket client: what it sends, and an independent reader of what it gets.
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, of which any combination occurs")]
@@ -18,7 +19,6 @@ pub(super) struct Client {
     pub(super) closed: bool,
     /// It has sent bytes of the script, which may mean anything.
     pub(super) raw: bool,
-    pub(super) pings: Vec<u8>,
     /// A message on stdin is not finished.
     unfinished: bool,
     frames: u32,
@@ -28,11 +28,9 @@ pub(super) struct Client {
     pub(super) stderr: Flow,
     /// Upstream has sent bytes of the script.
     pub(super) upstream_raw: bool,
-    pub(super) pongs: usize,
     pub(super) status: Option<Vec<u8>>,
-    pub(super) got_close: bool,
     greeted: bool,
-    got: Vec<u8>,
+    pub(super) inbox: Inbox,
 }
 
 impl Client {
@@ -45,18 +43,15 @@ impl Client {
             size: None,
             closed: false,
             raw: false,
-            pings: vec![],
             unfinished: false,
             frames: 0,
             ready_channel,
             stdout: Flow::default(),
             stderr: Flow::default(),
             upstream_raw: false,
-            pongs: 0,
             status: None,
-            got_close: false,
             greeted: false,
-            got: vec![],
+            inbox: Inbox::new(Role::Server),
         }
     }
 
@@ -105,7 +100,7 @@ impl Client {
     pub(super) fn send_ping(&mut self, len: u8, pong: bool) {
         let payload = vec![len; usize::from(len % 126)];
         if !pong && self.is_well() {
-            self.pings.push(len);
+            self.inbox.pings.push(len);
         }
         self.send(if pong { Opcode::Pong } else { Opcode::Ping }, true, payload);
     }
@@ -136,53 +131,19 @@ impl Client {
         self.send(Opcode::Binary, true, payload);
     }
 
-    fn send(&mut self, opcode: Opcode, fin: bool, mut payload: Vec<u8>) {
+    fn send(&mut self, opcode: Opcode, fin: bool, payload: Vec<u8>) {
         self.frames += 1;
-        let key = self.frames.wrapping_mul(0x9e37_79b9).to_be_bytes();
-        let header = Sender::<320>::new(Role::Client).data_header(opcode, fin, payload.len() as u64, key);
-        let mut bytes = [0; FrameHeader::MAX];
-        let size = header.write(&mut bytes);
-        self.wire.send(&bytes[..size]);
-        mask(key, 0, &mut payload);
-        self.wire.send(&payload);
+        self.wire.send(&encode(Role::Client, opcode, fin, payload, self.frames));
     }
 
     /// Reads what the bridge has written.
     pub(super) fn get(&mut self, bytes: &[u8]) {
-        self.got.extend_from_slice(bytes);
-        let got = std::mem::take(&mut self.got);
-        let mut rest = &got[..];
-        while let Some((first, payload, behind)) = frame(rest) {
-            self.read(first, payload);
-            rest = behind;
-        }
-        self.got = rest.to_vec();
-    }
-
-    /// True if the last frame that it got is whole.
-    pub(super) fn is_at_frame(&self) -> bool {
-        self.got.is_empty()
-    }
-
-    fn read(&mut self, first: u8, payload: &[u8]) {
-        assert!(!self.got_close, "frame {first:#x} behind the Close");
-        match (first, payload) {
+        let mut inbox = std::mem::replace(&mut self.inbox, Inbox::new(Role::Server));
+        inbox.receive(bytes, self.raw, |first, payload| match (first, payload) {
             (0x82, [channel, payload @ ..]) => self.read_message(Channel::new(*channel), payload),
-            (0x8a, _) => {
-                if let Some(&len) = self.pings.get(self.pongs) {
-                    assert_eq!(payload, vec![len; usize::from(len % 126)], "an answer to another ping");
-                } else {
-                    assert!(self.raw, "a pong without a ping");
-                }
-                self.pongs += 1;
-            }
-            (0x88, []) => self.got_close = true,
-            (0x88, [_, _, reason @ ..]) => {
-                assert!(str::from_utf8(reason).is_ok());
-                self.got_close = true;
-            }
             _ => panic!("a frame with first byte {first:#x} and {} bytes", payload.len()),
-        }
+        });
+        self.inbox = inbox;
     }
 
     fn read_message(&mut self, channel: Channel, payload: &[u8]) {
@@ -203,23 +164,4 @@ impl Client {
             _ => panic!("a message on {channel}"),
         }
     }
-}
-
-/// First byte and payload of the frame at the front, and what follows.
-fn frame(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (&[first, len], rest) = bytes.split_first_chunk()?;
-    assert_eq!(len & 0x80, 0, "a server does not mask");
-    let (len, rest) = match len {
-        126 => {
-            let (len, rest) = rest.split_first_chunk()?;
-            (u16::from_be_bytes(*len).into(), rest)
-        }
-        127 => {
-            let (len, rest) = rest.split_first_chunk()?;
-            (u64::from_be_bytes(*len) as usize, rest)
-        }
-        _ => (len.into(), rest),
-    };
-    let (payload, rest) = rest.split_at_checked(len)?;
-    Some((first, payload, rest))
 }

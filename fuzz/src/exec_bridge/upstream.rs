@@ -1,8 +1,9 @@
 use strait::k8s::{Channel, ResizeParser, StreamSet, Subprotocol, TerminalSize};
-use strait::spdy::frame::{DATA_HEADER, data_header, goaway, ping, rst_stream};
-use strait::spdy::{GoawayStatus, HeaderWriter, RstStatus, StreamId};
+use strait::spdy::frame::{DATA_HEADER, data_header, rst_stream};
+use strait::spdy::{HeaderWriter, RstStatus, StreamId};
 
-use super::{Flow, Wire, payload};
+use crate::script::{Flow, Wire, payload};
+use crate::spdy::{Control, Inbox, word};
 
 pub(super) const SUCCESS: &[u8] = br#"{"metadata":{},"status":"Success"}"#;
 const EXIT_5: &[u8] = br#"{"metadata":{},"status":"Failure","message":"command terminated with non-zero exit code: 5","reason":"NonZeroExitCode","details":{"causes":[{"reason":"ExitCode","message":"5"}]}}"#;
@@ -19,7 +20,7 @@ pub(super) struct Upstream {
     pub(super) stdout: usize,
     pub(super) stderr: usize,
     pub(super) status: Vec<u8>,
-    pub(super) pings: u32,
+    pub(super) control: Control,
     /// It has sent bytes of the script, which may mean anything.
     pub(super) raw: bool,
     /// It has ended the session: what it sends is not part of it any more.
@@ -28,11 +29,10 @@ pub(super) struct Upstream {
     pub(super) opened: usize,
     /// The client has sent bytes of the script.
     pub(super) client_raw: bool,
-    pub(super) ping_answers: u32,
     pub(super) size: Option<TerminalSize>,
     sizes: ResizeParser,
     pub(super) got_goaway: bool,
-    got: Vec<u8>,
+    pub(super) inbox: Inbox,
 }
 
 /// The stream of a channel.
@@ -74,16 +74,15 @@ impl Upstream {
             stdout: 0,
             stderr: 0,
             status: vec![],
-            pings: 0,
+            control: Control::default(),
             raw: false,
             over: false,
             opened: 0,
             client_raw: false,
-            ping_answers: 0,
             size: None,
             sizes: ResizeParser::new(),
             got_goaway: false,
-            got: vec![],
+            inbox: Inbox::default(),
         }
     }
 
@@ -152,18 +151,9 @@ impl Upstream {
         if self.wire.ends {
             return;
         }
-        match which % 4 {
-            0 => {
-                self.pings += 1;
-                self.wire.send(&ping(2 * self.pings));
-            }
-            1 => self.wire.send(b"\x80\x03\0\x04\0\0\0\x0c\0\0\0\x01\0\0\0\x04\0\0\0\x05"),
-            2 => self.wire.send(b"\x80\x03\0\x09\0\0\0\x08\0\0\0\x05\0\0\x10\0"),
-            _ => {
-                self.wire.send(&goaway(None, GoawayStatus::OK));
-                self.over = true;
-            }
-        }
+        let (frame, is_goaway) = self.control.frame(which);
+        self.wire.send(&frame);
+        self.over |= is_goaway;
     }
 
     pub(super) fn send_raw(&mut self, bytes: &[u8]) {
@@ -205,33 +195,23 @@ impl Upstream {
 
     /// Reads what the bridge has written; `input` is what the client has sent.
     pub(super) fn get(&mut self, bytes: &[u8], input: &mut Flow) {
-        self.got.extend_from_slice(bytes);
-        let got = std::mem::take(&mut self.got);
-        let mut rest = &got[..];
-        while let Some((header, behind)) = rest.split_first_chunk::<DATA_HEADER>() {
-            let len = u32::from_be_bytes([0, header[5], header[6], header[7]]) as usize;
-            let Some((payload, behind)) = behind.split_at_checked(len) else { break };
-            self.read(*header, payload, input);
-            rest = behind;
-        }
-        self.got = rest.to_vec();
-    }
-
-    /// True if the last frame that it got is whole.
-    pub(super) fn is_at_frame(&self) -> bool {
-        self.got.is_empty()
+        let mut inbox = std::mem::take(&mut self.inbox);
+        inbox.receive(bytes, |header, payload| self.read(header, payload, input));
+        self.inbox = inbox;
     }
 
     fn read(&mut self, header: [u8; DATA_HEADER], payload: &[u8], input: &mut Flow) {
         assert!(!self.got_goaway, "frame {header:02x?} behind the GOAWAY");
-        let word = |at: usize| payload[at..].first_chunk().map_or(0, |word| u32::from_be_bytes(*word));
         match header {
             [0x80, 3, 0, 1, 0, ..] => {
-                assert_eq!(self.streams.get(self.opened).map(|stream| stream.id.get()), Some(word(0)));
+                assert_eq!(
+                    self.streams.get(self.opened).map(|stream| stream.id.get()),
+                    Some(word(payload, 0))
+                );
                 self.opened += 1;
             }
             [0x80, 3, 0, 3, 0, 0, 0, 8] => {
-                let id = word(0);
+                let id = word(payload, 0);
                 let stream = self.streams.iter_mut().find(|stream| stream.id.get() == id);
                 assert!(stream.is_some() || self.raw, "a reset of stream {id}");
                 if let Some(stream) = stream {
@@ -239,15 +219,7 @@ impl Upstream {
                     stream.got_reset = true;
                 }
             }
-            [0x80, 3, 0, 6, 0, 0, 0, 4] => {
-                self.ping_answers += 1;
-                let expected = 2 * self.ping_answers;
-                assert!(
-                    self.raw || (word(0) == expected && self.ping_answers <= self.pings),
-                    "PING {}",
-                    word(0)
-                );
-            }
+            [0x80, 3, 0, 6, 0, 0, 0, 4] => self.control.answered(word(payload, 0), self.raw),
             [0x80, 3, 0, 7, 0, 0, 0, 8] => self.got_goaway = true,
             [0, 0, 0, id, flags @ (0 | 1), ..] => self.read_data(id, flags == 1, payload, input),
             _ => panic!("frame {header:02x?}"),

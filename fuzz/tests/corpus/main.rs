@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use strait::bridge::Outcome;
-use strait_fuzz::{Dice, TARGETS, play};
+use strait_fuzz::{Dice, TARGETS, play, play_ports, play_tunnel};
 
 /// Mutations that each body is run over.
 const MUTATIONS: usize = 2000;
@@ -79,13 +79,28 @@ fn k8s_text_holds_over_mutations() {
 }
 
 #[test]
+fn ports_bridge_holds_over_mutations() {
+    holds_over_mutations("ports_bridge");
+}
+
+#[test]
 fn spdy_receiver_holds_over_mutations() {
     holds_over_mutations("spdy_receiver");
 }
 
 #[test]
+fn ws_differential_holds_over_mutations() {
+    holds_over_mutations("ws_differential");
+}
+
+#[test]
 fn ws_receiver_holds_over_mutations() {
     holds_over_mutations("ws_receiver");
+}
+
+#[test]
+fn tunnel_bridge_holds_over_mutations() {
+    holds_over_mutations("tunnel_bridge");
 }
 
 fn holds_over_mutations(target: &str) {
@@ -125,4 +140,29 @@ fn sessions_come_as_far_as_their_seeds_say() {
     assert_eq!(report("shutdown").outcome, Some(Outcome::Shutdown));
     let running = report("interleaved_small");
     assert_eq!((running.outcome, running.input, running.output), (None, 645, 646));
+}
+
+#[test]
+fn tunnels_come_as_far_as_their_seeds_say() {
+    let report = |name: &str| play_tunnel(&seeds::of("tunnel_bridge")[name]).expect("a session");
+    assert_eq!(report("client_closes"), (Some(Outcome::Completed), 3305, 70_006));
+    assert_eq!(report("raw_client"), (None, 3305, 70_006));
+    assert_eq!(report("half_close"), (Some(Outcome::Completed), 300, 900));
+    assert_eq!(report("refused"), (Some(Outcome::Refused), 0, 0));
+    assert_eq!(report("upstream_closes_with_an_error").0, Some(Outcome::UpstreamLost));
+    assert_eq!(report("client_lost").0, Some(Outcome::ClientLost));
+    assert!(matches!(report("client_breaks_protocol").0, Some(Outcome::ClientError(_))));
+}
+
+#[test]
+fn port_forwards_come_as_far_as_their_seeds_say() {
+    let report = |name: &str| play_ports(&seeds::of("ports_bridge")[name]).expect("a session");
+    assert_eq!(report("both_ways"), (None, 5405, 70_006));
+    assert_eq!(report("base64"), (None, 5405, 70_006));
+    assert_eq!(report("all_reset"), (Some(Outcome::Completed), 3, 4));
+    assert_eq!(report("refused"), (Some(Outcome::Refused), 0, 0));
+    assert_eq!(report("goaway").0, Some(Outcome::UpstreamLost));
+    assert_eq!(report("client_closes").0, Some(Outcome::Completed));
+    assert!(matches!(report("client_breaks_protocol").0, Some(Outcome::ClientError(_))));
+    assert!(matches!(report("upstream_breaks_protocol").0, Some(Outcome::UpstreamError(_))));
 }

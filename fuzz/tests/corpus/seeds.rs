@@ -1,7 +1,9 @@
 //! What the seed corpus is made from: the byte vectors of the engine's tests, and small inputs made by hand.
 
+mod forwards;
 mod sessions;
 mod texts;
+mod tunnels;
 #[path = "../../../engine/tests/vectors/mod.rs"]
 mod vectors;
 
@@ -14,10 +16,19 @@ pub(crate) fn of(target: &str) -> Seeds {
         "exec_bridge" => sessions::all(),
         "http_head" => texts::heads(),
         "k8s_text" => texts::of_kubernetes(),
+        "ports_bridge" => forwards::all(),
         "spdy_receiver" => spdy(),
+        "tunnel_bridge" => tunnels::all(),
+        "ws_differential" => {
+            websocket().into_iter().map(|(name, seed)| (name, without_cuts(&seed))).collect()
+        }
         "ws_receiver" => websocket(),
         _ => panic!("no target {target}"),
     }
+}
+
+fn without_cuts(seed: &[u8]) -> Vec<u8> {
+    [&seed[..1], &seed[2..]].concat()
 }
 
 fn websocket() -> Seeds {

@@ -122,7 +122,7 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
             match self.phase {
                 Phase::Finishing { .. } if lane.has_output() => break Flow::NeedWrite,
                 Phase::Finishing { until } if self.awaits_client() => {
-                    let until = until.unwrap_or_else(|| now.after(self.stream_creation));
+                    let until = until.unwrap_or_else(|| now.plus(self.stream_creation));
                     self.phase = Phase::Finishing { until: Some(until) };
                     break Flow::NeedPeer;
                 }

@@ -1,11 +1,10 @@
 use core::fmt::Write as _;
-use core::time::Duration;
 
 use heapless::{String, Vec};
 
 use super::LINGER;
 use crate::leg::MAX_TEXT;
-use crate::time::Instant;
+use crate::time::{Instant, Millis};
 
 /// One forwarded connection: which of its streams are open.
 #[derive(Debug, Clone, Copy)]
@@ -61,7 +60,7 @@ impl Port {
     /// The client has sent something.
     pub(super) fn sent(&mut self, now: Instant) {
         if self.lingers() {
-            self.until = Some(now.after(LINGER));
+            self.until = Some(now.plus(LINGER));
         }
     }
 
@@ -76,16 +75,16 @@ impl Port {
 
     /// One of its streams has ended. Nothing that is left over may stay for ever: `patience` is for what upstream has to
     /// end.
-    pub(super) fn settle(&mut self, now: Instant, patience: Duration) {
+    pub(super) fn settle(&mut self, now: Instant, patience: Millis) {
         self.until = if self.has_ended() {
             if self.was_reset {
                 self.end_with(Notice::Reset);
             }
             None
         } else if self.lingers() {
-            Some(now.after(LINGER))
+            Some(now.plus(LINGER))
         } else if !self.input || (!self.error && self.is_told) {
-            Some(now.after(patience))
+            Some(now.plus(patience))
         } else {
             None
         };
@@ -125,7 +124,7 @@ impl Text {
     /// Adds a piece; what is too long is left out.
     pub(super) fn collect(&mut self, port: u8, piece: &[u8], now: Instant) {
         self.port = Some(port);
-        self.until.get_or_insert(now.after(LINGER));
+        self.until.get_or_insert(now.plus(LINGER));
         let room = MAX_TEXT - self.bytes.len();
         let _ = self.bytes.extend_from_slice(piece.get(..room).unwrap_or(piece));
     }

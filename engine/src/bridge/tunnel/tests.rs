@@ -510,3 +510,20 @@ fn every_split_of_the_input_gives_the_same_streams() {
         }
     }
 }
+
+#[test]
+fn nothing_is_left_in_the_lane_behind_the_end() {
+    every_pair(|mut pair, side| {
+        if !pair.peer(side).is_websocket {
+            return;
+        }
+        let behind = [pair.peer(side).close(1000), vec![0x82; 500]].concat();
+        let Session { bridge, up, down, now, .. } = &mut pair.session;
+        let lane = if side == Side::Client { up } else { down };
+        lane.space()[..behind.len()].copy_from_slice(&behind);
+        lane.received(behind.len());
+        assert_eq!(bridge.translate(side, lane, *now), Flow::NeedInput);
+        // Or a driver might read into no room, and take nothing for the end of the connection.
+        assert!(!lane.has_input());
+    });
+}

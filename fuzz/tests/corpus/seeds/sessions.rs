@@ -10,10 +10,10 @@ const TINY: u8 = 1;
 const TWO_SEGMENTS: u8 = 2;
 const FOUR_SEGMENTS: u8 = 3;
 
-const CONNECT: &[u8] = &[14];
+pub(super) const CONNECT: &[u8] = &[14];
 const ACCEPT: &[u8] = &[0x57];
-const SETTLE: &[u8] = &[0x3d];
-const CLIENT: u8 = 0x80;
+pub(super) const SETTLE: &[u8] = &[0x3d];
+pub(super) const CLIENT: u8 = 0x80;
 
 fn input(len: u16) -> Vec<u8> {
     with_number(0, len)
@@ -31,23 +31,23 @@ fn stderr(len: u16) -> Vec<u8> {
     with_number(0x18, len)
 }
 
-fn read(side: u8, count: u16) -> Vec<u8> {
+pub(super) fn read(side: u8, count: u16) -> Vec<u8> {
     with_number(0x1d | side, count)
 }
 
-fn write(side: u8, count: u16) -> Vec<u8> {
+pub(super) fn write(side: u8, count: u16) -> Vec<u8> {
     with_number(0x2d | side, count)
 }
 
-fn translate(side: u8) -> Vec<u8> {
+pub(super) fn translate(side: u8) -> Vec<u8> {
     vec![0x0d | side]
 }
 
-fn after(millis: u16) -> Vec<u8> {
+pub(super) fn after(millis: u16) -> Vec<u8> {
     with_number(15, millis)
 }
 
-fn with_number(act: u8, number: u16) -> Vec<u8> {
+pub(super) fn with_number(act: u8, number: u16) -> Vec<u8> {
     let [low, high] = number.to_le_bytes();
     vec![act, low, high]
 }
