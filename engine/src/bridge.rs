@@ -9,11 +9,13 @@
 //! | [`PortsBridge`] | a legacy port-forward over WebSocket and the pairs of streams of a SPDY one |
 
 mod exec;
+mod hangup;
 mod joint;
 mod lane;
 mod liveness;
 mod outcome;
 mod ports;
+mod relief;
 mod status;
 mod tunnel;
 mod turn;
@@ -21,9 +23,11 @@ mod turn;
 use core::time::Duration;
 
 pub use self::exec::ExecBridge;
+pub use self::hangup::{Hangup, Peer, Seen};
 pub use self::lane::{HEADROOM, Lane, Memory, SMALL};
 pub use self::outcome::{Carried, Flow, Outcome};
 pub use self::ports::PortsBridge;
+pub use self::relief::Relief;
 pub use self::tunnel::TunnelBridge;
 pub use self::turn::Turn;
 

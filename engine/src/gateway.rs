@@ -10,7 +10,8 @@
 //! | port-forward: SPDY | pass on | wrap in a tunnel |
 //!
 //! A [`Planner`] makes a [`Plan`] of a request: some [`Attempt`]s, best first. A driver writes the request of each to a
-//! connection of its own, lets the attempt check the answer, and does what [`Then`] says with the first that is granted.
+//! connection of its own, lets the attempt check the answer, and does what [`Then`] says with the first that is granted:
+//! [`Met`] has the bridge for each.
 //! `http-upgrade.md`, `translator.md`, `port-forward.md`.
 //!
 //! ```
@@ -55,6 +56,7 @@ mod dial;
 mod found;
 mod gates;
 mod hop;
+mod join;
 #[cfg(test)]
 mod tests;
 
@@ -63,6 +65,7 @@ pub use self::dial::DialError;
 pub use self::found::Found;
 pub use self::gates::{FeatureGates, GateError};
 pub use self::hop::{Hop, PlainRequest};
+pub use self::join::{Join, Met};
 
 use self::attempt::Offer;
 use crate::http::Request;

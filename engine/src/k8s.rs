@@ -29,5 +29,5 @@ pub use pairs::{Pair, PairTable, StreamRequest};
 pub use ports::{PortChannel, PortStream, Ports};
 pub use request::{Pod, RequestError, Server, Target, Verb};
 pub use resize::{ResizeParser, TerminalSize};
-pub use status::{Failure, Lossy, Outcome, StatusError};
+pub use status::{Failure, Lossy, Outcome, Settled, StatusError};
 pub use subprotocol::{Refused, Subprotocol, negotiate};

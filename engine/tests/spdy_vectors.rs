@@ -180,7 +180,8 @@ fn other_frames_are_read_and_written_byte_for_byte() {
 fn what_upstream_refuses_is_refused_and_named() {
     let mut refused = 0;
     for vector in vectors::all() {
-        if !vector.id().starts_with("neg.") {
+        // Upstream closes on NOOP; here a frame of an unknown type is skipped.
+        if !vector.id().starts_with("neg.") || vector.id() == "neg.noop" {
             continue;
         }
         // What upstream said, what we say, and at which byte the refused frame begins.
@@ -200,7 +201,6 @@ fn what_upstream_refuses_is_refused_and_named() {
             "neg.host" => {
                 ("frame contained invalid header", block(HeaderBlockError::ForbiddenName { name: "host" }), 0)
             }
-            "neg.noop" => ("invalid control frame", FrameError::UnknownType { kind: 5 }, 0),
             "neg.settings_count" => {
                 ("invalid control frame", FrameError::SettingsCount { count: 0x1000_0000, length: 4 }, 0)
             }
@@ -223,7 +223,7 @@ fn what_upstream_refuses_is_refused_and_named() {
         }
         refused += 1;
     }
-    assert_eq!(refused, 9);
+    assert_eq!(refused, 8);
 }
 
 #[test]
@@ -240,7 +240,6 @@ fn errors_name_what_was_wrong() {
         (block(HeaderBlockError::Dictionary { id: 0 }), "unknown zlib dictionary 00000000"),
         (block(HeaderBlockError::ForbiddenName { name: "host" }), "forbidden header host"),
         (block(HeaderBlockError::TooManyHeaders { count: 1001, limit: 64 }), "1001 headers are more than 64"),
-        (said(FrameError::UnknownType { kind: 5 }), "unknown control frame type 5"),
         (said(FrameError::SettingsCount { count: 9, length: 4 }), "SETTINGS announces 9 entries in 4 bytes"),
     ];
     for (sentence, part) in sentences {

@@ -12,6 +12,7 @@
 //! | body | first bytes | then |
 //! |---|---|---|
 //! | [`http_head()`] | limit, cuts | a head as it arrives |
+//! | [`ws_differential()`] | role | what a WebSocket peer sends, also to `tungstenite` |
 //! | [`ws_receiver()`] | role and options, cuts | what a WebSocket peer sends |
 //! | [`spdy_receiver()`] | role and options, cuts | what a SPDY peer sends |
 //! | [`k8s_text()`] | which text, cuts | the text |
@@ -32,6 +33,7 @@ mod spdy;
 mod spdy_receiver;
 mod tunnel_bridge;
 mod websocket;
+mod ws_differential;
 mod ws_receiver;
 
 pub use exec_bridge::{Report, exec_bridge, play};
@@ -41,18 +43,20 @@ pub use pieces::Dice;
 pub use ports_bridge::{play_ports, ports_bridge};
 pub use spdy_receiver::spdy_receiver;
 pub use tunnel_bridge::{play_tunnel, tunnel_bridge};
+pub use ws_differential::ws_differential;
 pub use ws_receiver::ws_receiver;
 
 /// A fuzz body by its name, which is also that of its corpus and of its target.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All fuzz bodies.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     ("exec_bridge", exec_bridge),
     ("http_head", http_head),
     ("k8s_text", k8s_text),
     ("ports_bridge", ports_bridge),
     ("spdy_receiver", spdy_receiver),
     ("tunnel_bridge", tunnel_bridge),
+    ("ws_differential", ws_differential),
     ("ws_receiver", ws_receiver),
 ];

@@ -11,7 +11,7 @@ use crate::counters::{children, descriptors, metric, resident_kib};
 use crate::{Counters, Finished, Held, Running, eventually, exec_prints, gateway, is_alive, strait};
 
 /// How long a server may take to be ready.
-const READY: Duration = Duration::from_secs(10);
+const READY: Duration = Duration::from_secs(30);
 /// How long a server may live: longer than any test.
 const LIFE: Duration = Duration::from_mins(10);
 /// How long a server may take to end when it is asked to: it cuts its sessions after 5 s.

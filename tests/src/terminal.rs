@@ -10,7 +10,7 @@ use rustix::termios::{LocalModes, tcgetattr};
 use crate::{Finished, Kubectl, Running, eventually};
 
 /// How long anything may take to show on the screen.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a program may live on a terminal.
 const LIFE: Duration = Duration::from_mins(2);
 

@@ -262,10 +262,9 @@ impl Way {
         terminal.resize(41, 123);
         terminal.types("until [ \"$(stty size)\" = '41 123' ]; do sleep 0.05; done; echo re''sized\r");
         terminal.reads("\r\nresized\r\n");
-        terminal.types("echo as''leep; sleep 1000\r");
+        // It says itself that it runs: a shell that is just starting a program may lose the signal.
+        terminal.types("sh -c \"echo as''leep; exec sleep 1000\"\r");
         terminal.reads("\r\nasleep\r\n");
-        // A shell that is just starting a program may lose the signal.
-        thread::sleep(Duration::from_millis(500));
         terminal.types("\x03");
         terminal.reads("prompt> ");
         terminal.types("exit 42\r");

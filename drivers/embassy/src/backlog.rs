@@ -3,20 +3,21 @@ use core::future::poll_fn;
 use core::task::Poll;
 
 use embassy_net::tcp::TcpSocket;
-use embassy_time::{Duration, with_timeout};
 
 use crate::switch::{Mode, Switch};
 
-/// Clients that wait for a runner, and runners that wait for a client: each comes to its turn in the order of its coming.
+/// Clients that wait for one of `N` runners, and runners that wait for a client: each comes to its turn in the order of its
+/// coming. It takes about 20 bytes for each.
 ///
 /// ```text
-/// Door: listens ── has spoken ──► waits ── next ──► Runner: serves
-///   ▲                               │ overdue          │
-///   └────── ends the connection ◄───┴─── give_back ◄───┘
+/// Door: listens ──── queue ────► waits ── next ──► Runner: serves
+///   ▲                              │ withdraw         │
+///   └────── ends the connection ◄──┴─── give_back ◄───┘
 /// ```
 ///
-/// Each of the `M` sockets has a seat, which says where the socket is.
-pub(crate) struct Backlog<'a, const N: usize, const M: usize> {
+/// Each of the `M` sockets of clients has a seat, which says where the socket is. Sockets belong to one executor, so this is no
+/// part of [`State`](crate::State), which may lie in any static.
+pub struct Backlog<'a, const N: usize, const M: usize> {
     seats: [Place<'a>; M],
     /// Since when runners are idle.
     idle: [Cell<Option<u32>>; N],
@@ -36,16 +37,9 @@ enum Seat<'a> {
     Back(TcpSocket<'a>),
 }
 
-/// What became of a client that waited.
-pub(crate) enum Waited<'a> {
-    /// A runner has served it.
-    Served(TcpSocket<'a>),
-    /// No runner was free in time, or none will be any more.
-    Overdue(TcpSocket<'a>),
-}
-
 impl<'a, const N: usize, const M: usize> Backlog<'a, N, M> {
-    pub(crate) const fn new() -> Self {
+    /// Nobody waits.
+    pub const fn new() -> Self {
         Self {
             seats: [const { Place(Cell::new(Seat::Away)) }; M],
             idle: [const { Cell::new(None) }; N],
@@ -53,34 +47,27 @@ impl<'a, const N: usize, const M: usize> Backlog<'a, N, M> {
         }
     }
 
-    /// Waits for up to `patience` until a runner takes the client, and then until it gives it back.
-    pub(crate) async fn wait(
-        &self,
-        seat: usize,
-        socket: TcpSocket<'a>,
-        patience: Duration,
-        switch: &Switch<N>,
-    ) -> Waited<'a> {
-        let Some(place) = self.seats.get(seat) else { return Waited::Overdue(socket) };
-        place.put(Seat::Waiting(self.next_turn(), socket));
-        self.call(switch);
-        let taken = poll_fn(|cx| {
-            switch.register_door(cx);
-            if place.since().is_some() && switch.mode() < Mode::Draining {
-                Poll::Pending
-            } else {
-                Poll::Ready(())
-            }
-        });
-        let _ = with_timeout(patience, taken).await;
-        if let Some(socket) = place.take_waiting() {
-            return Waited::Overdue(socket);
+    /// A client waits from now on.
+    pub(crate) fn queue(&self, seat: usize, socket: TcpSocket<'a>, switch: &Switch<N>) {
+        if let Some(place) = self.seats.get(seat) {
+            place.put(Seat::Waiting(self.next_turn(), socket));
+            self.call(switch);
         }
-        poll_fn(|cx| {
-            switch.register_door(cx);
-            place.take_back().map_or(Poll::Pending, |socket| Poll::Ready(Waited::Served(socket)))
-        })
-        .await
+    }
+
+    /// True while a client waits.
+    pub(crate) fn has(&self, seat: usize) -> bool {
+        self.seats.get(seat).is_some_and(|place| place.since().is_some())
+    }
+
+    /// The socket of a client that still waits, and does not any more.
+    pub(crate) fn withdraw(&self, seat: usize) -> Option<TcpSocket<'a>> {
+        self.seats.get(seat)?.take_waiting()
+    }
+
+    /// The socket of a client that was served.
+    pub(crate) fn take_back(&self, seat: usize) -> Option<TcpSocket<'a>> {
+        self.seats.get(seat)?.take_back()
     }
 
     /// The client that has waited longest, and its seat: at once, or when one comes; `None` when no more are to be served.
@@ -132,6 +119,19 @@ impl<'a, const N: usize, const M: usize> Backlog<'a, N, M> {
 
     fn next_turn(&self) -> u32 {
         self.turn.replace(self.turn.get().wrapping_add(1))
+    }
+}
+
+impl<const N: usize, const M: usize> Default for Backlog<'_, N, M> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const N: usize, const M: usize> core::fmt::Debug for Backlog<'_, N, M> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let waiting = self.seats.iter().filter_map(Place::since).count();
+        f.debug_struct("Backlog").field("waiting", &waiting).finish_non_exhaustive()
     }
 }
 

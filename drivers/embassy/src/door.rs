@@ -1,22 +1,21 @@
 use core::future::poll_fn;
 use core::pin::pin;
-use core::task::Poll;
+use core::task::{Context, Poll};
 
-use embassy_futures::join::join_array;
 use embassy_futures::poll_once;
-use embassy_futures::select::{Either, select};
 use embassy_net::Stack;
-use embassy_net::tcp::TcpSocket;
-use embassy_time::{Duration, Timer, with_timeout};
+use embassy_net::tcp::{State, TcpSocket};
+use embassy_time::{Duration, Instant};
 use strait::http::write_text;
 
-use crate::backlog::{Backlog, Waited};
+use crate::backlog::Backlog;
 use crate::gateway::Place;
 use crate::serve::{Ended, deadline};
-use crate::socket::{Rings, hang_up, pause};
-use crate::switch::Switch;
+use crate::socket::{Farewell, Rings};
+use crate::switch::{Mode, Switch};
+use crate::wait::poll_until;
 
-/// How long a listener rests that could not listen.
+/// How long a socket rests that could not listen.
 const REST: Duration = Duration::from_secs(1);
 
 /// A gateway's way in and out: accepts clients, keeps them until a [`Runner`](crate::Runner) is free, and ends their
@@ -35,13 +34,18 @@ impl<'a, const N: usize, const M: usize, const RING: usize> Door<'a, N, M, RING>
     /// Lets clients in until the gateway drains, and out until none is left.
     pub async fn run(self, stack: Stack<'a>) {
         let Self { clients, backlog, switch, place } = self;
-        let mut seats = 0..M;
-        let sockets = clients.each_mut().map(|rings| rings.socket(stack));
-        let visits = sockets.map(|socket| {
-            let seat = seats.next().unwrap_or_default();
-            visits(seat, socket, backlog, switch, place)
-        });
-        join_array(visits).await;
+        let patience = deadline(&place.options.limits);
+        let hall = Hall { backlog, switch, port: place.port, patience };
+        let mut seats = clients.each_mut().map(|rings| Seat::new(rings.socket(stack)));
+        poll_fn(|cx| {
+            switch.register_door(cx);
+            for (number, seat) in seats.iter_mut().enumerate() {
+                seat.poll(cx, number, &hall);
+            }
+            let is_over = seats.iter().all(|seat| matches!(seat.stage, Stage::Over));
+            if is_over { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 }
 
@@ -51,54 +55,142 @@ impl<const N: usize, const M: usize, const RING: usize> core::fmt::Debug for Doo
     }
 }
 
-/// One client after the other on one socket.
-async fn visits<'a, const N: usize, const M: usize>(
-    seat: usize,
-    mut socket: TcpSocket<'a>,
-    backlog: &Backlog<'a, N, M>,
-    switch: &Switch<N>,
-    place: &Place<'_>,
-) {
-    let patience = deadline(&place.options.limits);
-    while accepted(&mut socket, switch, place.port).await {
-        switch.count.opened();
-        if speaks(&socket, patience, switch).await {
-            socket = match backlog.wait(seat, socket, patience, switch).await {
-                Waited::Served(socket) => socket,
-                Waited::Overdue(mut socket) => {
-                    switch.count.ended(&refuse(&mut socket));
-                    socket
-                }
-            };
-        }
-        pause(hang_up(&mut socket).await).await;
-        switch.count.closed();
-    }
+/// What all seats have to do with.
+struct Hall<'a, const N: usize, const M: usize> {
+    backlog: &'a Backlog<'a, N, M>,
+    switch: &'a Switch<N>,
+    port: u16,
+    patience: Duration,
 }
 
-/// Listens until a client comes; false if none shall come any more.
-async fn accepted<const N: usize>(socket: &mut TcpSocket<'_>, switch: &Switch<N>, port: u16) -> bool {
-    loop {
-        match select(switch.draining(), socket.accept(port)).await {
-            Either::First(()) => return false,
-            Either::Second(Ok(())) => return true,
-            Either::Second(Err(_)) => {
-                debug!("cannot listen");
-                socket.abort();
-                Timer::after(REST).await;
+/// One client after the other, on one socket.
+struct Seat<'a> {
+    /// Elsewhere while the client waits and is served.
+    socket: Option<TcpSocket<'a>>,
+    stage: Stage,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Stage {
+    /// Nobody is here.
+    Listening,
+    /// It could not listen, and tries again.
+    Resting(Instant),
+    /// A client has connected, and is not worth a runner before it has said something.
+    Silent(Instant),
+    /// It waits for a runner.
+    Waiting(Instant),
+    /// It is served.
+    Served,
+    /// Its connection ends.
+    Leaving(Farewell),
+    /// Its connection has ended, but for the stack's last word.
+    Left(Instant),
+    /// Nobody comes any more.
+    Over,
+}
+
+impl<'a> Seat<'a> {
+    fn new(socket: TcpSocket<'a>) -> Self {
+        Self { socket: Some(socket), stage: Stage::Listening }
+    }
+
+    fn poll<const N: usize, const M: usize>(
+        &mut self,
+        cx: &mut Context<'_>,
+        number: usize,
+        hall: &Hall<'a, N, M>,
+    ) {
+        while let Some(stage) = self.next(cx, number, hall) {
+            self.stage = stage;
+        }
+    }
+
+    /// The next stage, if it has come to that.
+    fn next<const N: usize, const M: usize>(
+        &mut self,
+        cx: &mut Context<'_>,
+        number: usize,
+        hall: &Hall<'a, N, M>,
+    ) -> Option<Stage> {
+        let Hall { backlog, switch, port, patience } = *hall;
+        let is_draining = switch.mode() >= Mode::Draining;
+        match &mut self.stage {
+            Stage::Listening if is_draining => {
+                self.socket = None;
+                Some(Stage::Over)
             }
+            Stage::Listening => match poll_accept(cx, self.socket.as_mut()?, port) {
+                Poll::Ready(true) => {
+                    switch.count.opened();
+                    Some(Stage::Silent(Instant::now() + patience))
+                }
+                Poll::Ready(false) => Some(Stage::Resting(Instant::now() + REST)),
+                Poll::Pending => None,
+            },
+            Stage::Resting(until) => poll_until(cx, *until).is_ready().then_some(Stage::Listening),
+            Stage::Silent(until) => match poll_speaks(cx, self.socket.as_mut()?) {
+                Poll::Ready(true) => {
+                    backlog.queue(number, self.socket.take()?, switch);
+                    Some(Stage::Waiting(Instant::now() + patience))
+                }
+                Poll::Pending if !is_draining && poll_until(cx, *until).is_pending() => None,
+                _ => self.leave(),
+            },
+            Stage::Waiting(until) => {
+                if !is_draining && poll_until(cx, *until).is_pending() && backlog.has(number) {
+                    return None;
+                }
+                let Some(mut socket) = backlog.withdraw(number) else { return Some(Stage::Served) };
+                switch.count.ended(&refuse(&mut socket));
+                self.socket = Some(socket);
+                self.leave()
+            }
+            Stage::Served => {
+                self.socket = Some(backlog.take_back(number)?);
+                self.leave()
+            }
+            Stage::Leaving(farewell) => match farewell.poll(cx, self.socket.as_mut()?) {
+                Poll::Ready(until) => Some(Stage::Left(until)),
+                Poll::Pending => None,
+            },
+            Stage::Left(until) => poll_until(cx, *until).is_ready().then(|| {
+                switch.count.closed();
+                Stage::Listening
+            }),
+            Stage::Over => None,
         }
+    }
+
+    fn leave(&mut self) -> Option<Stage> {
+        Some(Stage::Leaving(Farewell::begin(self.socket.as_mut()?)))
     }
 }
 
-/// Waits until a client has said something: only then it is worth a runner. False if it does not, or not in time.
-async fn speaks<const N: usize>(socket: &TcpSocket<'_>, patience: Duration, switch: &Switch<N>) -> bool {
-    let speaking = poll_fn(|cx| match pin!(socket.wait_read_ready()).poll(cx) {
+/// Listens until a client comes; false if that cannot be.
+fn poll_accept(cx: &mut Context<'_>, socket: &mut TcpSocket<'_>, port: u16) -> Poll<bool> {
+    match socket.state() {
+        State::Closed | State::TimeWait | State::Listen => {
+            pin!(socket.accept(port)).poll(cx).map(|accepted| {
+                if accepted.is_err() {
+                    debug!("cannot listen");
+                }
+                accepted.is_ok()
+            })
+        }
+        // It can be written to when it is accepted. A client that is gone by then goes back to the beginning.
+        State::SynReceived => pin!(socket.wait_write_ready()).poll(cx).map(|()| true),
+        _ => Poll::Ready(true),
+    }
+}
+
+/// Waits until a client has said something; false if it will not.
+fn poll_speaks(cx: &mut Context<'_>, socket: &mut TcpSocket<'_>) -> Poll<bool> {
+    match pin!(socket.wait_read_ready()).poll(cx) {
         Poll::Ready(()) => Poll::Ready(true),
         Poll::Pending if socket.may_recv() => Poll::Pending,
         Poll::Pending => Poll::Ready(false),
-    });
-    matches!(with_timeout(patience, select(switch.draining(), speaking)).await, Ok(Either::Second(true)))
+    }
 }
 
 /// Answers a client for which no runner was free.

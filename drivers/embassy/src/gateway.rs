@@ -15,13 +15,13 @@ use crate::switch::{Mode, Switch};
 const DRAIN_STEP: Duration = Duration::from_millis(20);
 
 /// The memory of a gateway that serves `N` connections at a time and has `M` clients altogether, those that wait and those
-/// whose connection ends included: a static.
+/// whose connection ends included: a static. Beside it lies a [`Backlog`].
 ///
 /// | what | bytes |
 /// |---|---|
 /// | lanes: what a session reads, translates and writes, and the heads in front of it | 2 `LANE` for each of `N` |
 /// | rings: what TCP holds of a socket, both ways | 2 `RING` for each of `N` and of `M` |
-/// | counters, switches and seats | about 100, and 20 for each of `N` and of `M` |
+/// | counters and switches | about 100, and 8 for each of `N` |
 ///
 /// The state machines are not here but in the futures of [`Runner::run`], about 3 KiB each on a 32-bit machine, and of
 /// [`Door::run`], about 200 bytes for each of `M`.
@@ -31,10 +31,10 @@ const DRAIN_STEP: Duration = Duration::from_millis(20);
 ///
 /// `M` bounds how many connections can come at once: TCP refuses one that finds none of them free. A client asks with several
 /// connections at once (kubectl with an empty cache: four), and a connection's end takes a moment.
-pub struct State<'a, const N: usize, const M: usize, const LANE: usize = 2048, const RING: usize = 2048> {
+#[derive(Debug)]
+pub struct State<const N: usize, const M: usize, const LANE: usize = 2048, const RING: usize = 2048> {
     desks: [Desk<LANE, RING>; N],
     clients: [Rings<RING>; M],
-    backlog: Backlog<'a, N, M>,
     switch: Switch<N>,
 }
 
@@ -46,31 +46,22 @@ struct Desk<const LANE: usize, const RING: usize> {
     upstream: Rings<RING>,
 }
 
-impl<const N: usize, const M: usize, const LANE: usize, const RING: usize> State<'_, N, M, LANE, RING> {
+impl<const N: usize, const M: usize, const LANE: usize, const RING: usize> State<N, M, LANE, RING> {
     /// The memory of a gateway that was not started.
     pub const fn new() -> Self {
         Self {
             desks: [const { Desk { up: [0; LANE], down: [0; LANE], upstream: Rings::new() } }; N],
             clients: [const { Rings::new() }; M],
-            backlog: Backlog::new(),
             switch: Switch::new(),
         }
     }
 }
 
 impl<const N: usize, const M: usize, const LANE: usize, const RING: usize> Default
-    for State<'_, N, M, LANE, RING>
+    for State<N, M, LANE, RING>
 {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl<const N: usize, const M: usize, const LANE: usize, const RING: usize> core::fmt::Debug
-    for State<'_, N, M, LANE, RING>
-{
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("State").field("switch", &self.switch).finish_non_exhaustive()
     }
 }
 
@@ -106,12 +97,13 @@ pub struct Place<'a> {
 /// The door accepts clients. One that has sent something is served by the next runner that is free, in the order of their
 /// coming; one for which none is free within [`Limits::handshake`](strait::Limits::handshake) is answered 503.
 pub fn new<'a, const N: usize, const M: usize, const LANE: usize, const RING: usize>(
-    state: &'a mut State<'a, N, M, LANE, RING>,
+    state: &'a mut State<N, M, LANE, RING>,
+    backlog: &'a Backlog<'a, N, M>,
     place: &'a Place<'a>,
 ) -> (Gateway<'a, N>, Door<'a, N, M, RING>, [Runner<'a, N, M, LANE, RING>; N]) {
     const { assert!(N <= M, "there are places for at least those who are served") };
-    let State { desks, clients, backlog, switch } = state;
-    let (backlog, switch) = (&*backlog, &*switch);
+    let State { desks, clients, switch } = state;
+    let switch = &*switch;
     let door = Door { clients, backlog, switch, place };
     let mut number = 0;
     let runners = desks.each_mut().map(|desk| {

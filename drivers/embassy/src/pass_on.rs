@@ -1,12 +1,13 @@
 use core::future::poll_fn;
-use core::pin::{Pin, pin};
+use core::pin::pin;
 use core::task::{Context, Poll};
 
-use embassy_time::{Duration, Instant, Timer};
+use embassy_time::{Duration, Instant};
 use embedded_io_async::ErrorKind;
 
 use crate::connection::Connection;
 use crate::session::Filled;
+use crate::wait::poll_until;
 
 /// Bytes that were passed on, by whom they came from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -64,7 +65,7 @@ pub async fn pass_on<C: Connection, U: Connection>(
                 until = Instant::now() + linger;
                 continue;
             }
-            if ended == [false, false] || sleep(cx, until).is_pending() {
+            if ended == [false, false] || poll_until(cx, until).is_pending() {
                 return Poll::Pending;
             }
             return Poll::Ready(PassEnd::Cut);
@@ -100,21 +101,12 @@ pub(crate) async fn answer<C: Connection, U: Connection>(
             match down.poll(cx, upstream, client) {
                 Ok(_) if down.state == State::Ended => return Poll::Ready(true),
                 Ok(true) => until = Instant::now() + idle,
-                Ok(false) if sleep(cx, until).is_pending() => return Poll::Pending,
+                Ok(false) if poll_until(cx, until).is_pending() => return Poll::Pending,
                 Ok(false) | Err(_) => return Poll::Ready(false),
             }
         }
     })
     .await
-}
-
-fn sleep(cx: &mut Context<'_>, until: Instant) -> Poll<()> {
-    if Instant::now() >= until {
-        return Poll::Ready(());
-    }
-    // It wakes the task also when it is dropped.
-    let _ = Pin::new(&mut Timer::at(until)).poll(cx);
-    Poll::Pending
 }
 
 struct Direction<'a> {

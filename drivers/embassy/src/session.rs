@@ -3,10 +3,11 @@ use core::ops::Range;
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll};
 
-use embassy_time::{Duration, Instant, Timer};
+use embassy_time::{Duration, Instant};
 use strait::bridge::{Bridge, Carried, Flow, Lane, Outcome, Side};
 
 use crate::connection::Connection;
+use crate::wait::poll_until;
 
 /// Pieces of output that a lane can hold at a time. A read of 2 KiB brings that many frames only if each is between 126 and
 /// some 250 bytes long, and then the rest waits for one write; smaller ones are merged.
@@ -199,14 +200,12 @@ impl<'a, B: Bridge, C: Connection, U: Connection> Session<'a, B, C, U> {
         let Some(deadline) = self.bridge.deadline() else { return Poll::Pending };
         // The engine's clock counts whole milliseconds; one more makes sure that the deadline has passed.
         let deadline = self.started + Duration::from_millis(deadline.as_millis() + 1);
-        if Instant::now() < deadline {
-            // It wakes the task also when it is dropped; the next round asks again.
-            let _ = pin!(Timer::at(deadline)).poll(cx);
-            return Poll::Pending;
+        let passed = poll_until(cx, deadline);
+        if passed.is_ready() {
+            let now = self.now();
+            self.bridge.time(now);
         }
-        let now = self.now();
-        self.bridge.time(now);
-        Poll::Ready(())
+        passed
     }
 
     fn poll_stop(&mut self, cx: &mut Context<'_>, stop: Pin<&mut impl Future<Output = ()>>) -> bool {

@@ -1,12 +1,14 @@
+use core::future::poll_fn;
 use core::pin::pin;
 use core::task::{Context, Poll};
 
 use embassy_net::tcp::{ConnectError, State, TcpSocket};
 use embassy_net::{IpEndpoint, Stack};
-use embassy_time::{Duration, Instant, Timer, with_timeout};
+use embassy_time::{Duration, Instant};
 use embedded_io_async::{Error, ErrorKind};
 
 use crate::connection::Connection;
+use crate::wait::poll_until;
 
 /// A peer that vanished without a word is asked after so long whether it is there,
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
@@ -58,19 +60,12 @@ impl<'s> Dial for Dialer<'_, 's> {
     type Connection = TcpSocket<'s>;
 
     async fn dial(&mut self) -> Result<&mut TcpSocket<'s>, ErrorKind> {
-        pause(self.free_at).await;
+        poll_fn(|cx| poll_until(cx, self.free_at)).await;
         match self.socket.connect(self.upstream).await {
             Ok(()) => Ok(self.socket),
             Err(ConnectError::ConnectionReset) => Err(ErrorKind::ConnectionRefused),
             Err(error) => Err(error.kind()),
         }
-    }
-}
-
-/// Waits for an instant, if it has not come yet: a timer would take a turn of the executor even so.
-pub(crate) async fn pause(until: Instant) {
-    if Instant::now() < until {
-        Timer::at(until).await;
     }
 }
 
@@ -100,21 +95,50 @@ impl<const RING: usize> Rings<RING> {
 /// acknowledgement; without the answer the peer would wait, and ask again.
 const LAST_WORD: Duration = Duration::from_millis(15);
 
-/// Ends a connection so that all that was written arrives, or cuts it where the peer does not take it. Returns when the socket
-/// can be used again.
+/// Ends a connection so that all that was written arrives, or cuts it where the peer does not take it. Says when the socket can
+/// be used again.
 pub(crate) async fn hang_up(socket: &mut TcpSocket<'_>) -> Instant {
-    socket.close();
-    let farewell = async {
-        let _ = socket.flush().await;
-        // What still comes is dropped: bytes that nobody reads would be answered with a reset, which may overtake our last.
-        while socket.read_with(|received| (received.len(), ())).await.is_ok() {}
-    };
-    let _ = with_timeout(FAREWELL, farewell).await;
-    match socket.state() {
-        State::Closed => {}
-        State::TimeWait => return Instant::now() + LAST_WORD,
-        _ => socket.abort(),
+    let mut farewell = Farewell::begin(socket);
+    poll_fn(|cx| farewell.poll(cx, socket)).await
+}
+
+/// The end of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Farewell {
+    until: Instant,
+    is_cut: bool,
+}
+
+impl Farewell {
+    pub(crate) fn begin(socket: &mut TcpSocket<'_>) -> Self {
+        socket.close();
+        Self { until: Instant::now() + FAREWELL, is_cut: false }
     }
-    let _ = with_timeout(FAREWELL, socket.flush()).await;
-    Instant::now()
+
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, socket: &mut TcpSocket<'_>) -> Poll<Instant> {
+        if !self.is_cut {
+            let mut has_ended = pin!(socket.flush()).poll(cx).is_ready();
+            // What still comes is dropped: bytes that nobody reads would be answered with a reset, which may overtake our last.
+            has_ended &= loop {
+                match pin!(socket.read_with(|received| (received.len(), ()))).poll(cx) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(_)) => break true,
+                    Poll::Pending => break false,
+                }
+            };
+            if !has_ended && poll_until(cx, self.until).is_pending() {
+                return Poll::Pending;
+            }
+            match socket.state() {
+                State::Closed => {}
+                State::TimeWait => return Poll::Ready(Instant::now() + LAST_WORD),
+                _ => socket.abort(),
+            }
+            *self = Self { until: Instant::now() + FAREWELL, is_cut: true };
+        }
+        if pin!(socket.flush()).poll(cx).is_pending() && poll_until(cx, self.until).is_pending() {
+            return Poll::Pending;
+        }
+        Poll::Ready(Instant::now())
+    }
 }

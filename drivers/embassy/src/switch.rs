@@ -58,15 +58,6 @@ impl<const N: usize> Switch<N> {
         .await;
     }
 
-    /// Until nobody new is to be let in. For the door's task.
-    pub(crate) async fn draining(&self) {
-        poll_fn(|cx| {
-            self.register_door(cx);
-            if self.mode() < Mode::Draining { Poll::Pending } else { Poll::Ready(()) }
-        })
-        .await;
-    }
-
     pub(crate) fn register_door(&self, cx: &Context<'_>) {
         self.door.register(cx.waker());
     }

@@ -1,32 +1,33 @@
-use std::io::{self, Write};
-use std::net::{TcpListener, TcpStream, ToSocketAddrs};
-use std::sync::{Mutex, PoisonError};
+mod dial;
+mod join;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd as _;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags};
 use strait::Limits;
-use strait::bridge::{Bridge, ExecBridge, TunnelBridge};
-use strait::gateway::{
-    Attempt, DialError, FeatureGates, Found, Hop, Plan, Planner, Then, UpstreamKind, UpstreamProtocol,
-};
-use strait::http::{Body, Request, Response, WriteError, write_text};
-use strait::k8s::Subprotocol;
-use strait::leg::{RawLeg, SpdyLeg, TunnelLeg, WebSocketLeg};
-use strait::spdy::{Inflate, LentBlocks};
-use strait::upgrade::UpgradeError;
-use strait::ws::MaskKeys;
+use strait::bridge::{ExecBridge, Peer};
+use strait::gateway::{Found, Hop, Plan, Planner};
+use strait::http::{Body, Request, origin};
+use strait::leg::{SpdyLeg, WebSocketLeg};
 
-use crate::head::{Head, HeadFailure, until};
+use self::dial::{Upgraded, status_of};
+use self::join::Ended;
+use crate::answer::{send_and_close, text, written};
+use crate::head::{Head, HeadFailure};
+use crate::options::ServerOptions;
+use crate::places::Places;
 use crate::relay::relay;
 use crate::session::{Session, Summary};
-use crate::stop::{LOOK, Stop};
+use crate::stop::Stop;
+use crate::wait::{LOOK, Patience, peer, prepare, sleep_on};
 
-/// Most bytes of upstream's refusal that are kept.
-const REFUSAL: usize = 64 * 1024;
-
-/// Bytes that a session's thread has for its stack.
-const STACK: usize = 256 * 1024;
+/// Bytes that a session's thread has for its stack. What is not used is not there.
+const STACK: usize = 512 * 1024;
 
 /// The translator as a server, with a thread for each connection: client legs accepted on a listener, upstream legs
 /// dialled, nothing encrypted. Exec, attach and port-forward; other requests are passed on.
@@ -34,359 +35,302 @@ const STACK: usize = 256 * 1024;
 pub struct Gateway {
     /// `host:port`.
     authority: String,
-    kind: UpstreamKind,
-    protocol: UpstreamProtocol,
-    gates: FeatureGates,
+    planner: Planner,
     found: Mutex<Found>,
     limits: Limits,
-}
-
-type Failure = DialError<io::Error, Vec<u8>>;
-
-/// Upstream's connection after its upgrade.
-struct Upgraded<'p> {
-    io: TcpStream,
-    answer: Head,
-    protocol: Subprotocol,
-    attempt: &'p Attempt,
+    options: ServerOptions,
+    sessions: Places,
 }
 
 impl Gateway {
     /// A gateway in front of the API server at `authority`, `host:port`, which it speaks SPDY to.
     pub fn new(authority: impl Into<String>) -> Self {
+        let options = ServerOptions::default();
         Self {
             authority: authority.into(),
-            kind: UpstreamKind::default(),
-            protocol: UpstreamProtocol::default(),
-            gates: FeatureGates::default(),
+            planner: Planner::default(),
             found: Mutex::default(),
             limits: Limits::HOST,
+            sessions: Places::new(options.max_sessions),
+            options,
         }
     }
 
-    /// In front of something else than an API server.
+    /// In front of something else than an API server, or asking for other upgrades than SPDY's. What it
+    /// [has found](Planner::found) so far is what it begins with.
     #[must_use]
-    pub fn with_upstream_kind(mut self, kind: UpstreamKind) -> Self {
-        self.kind = kind;
-        self
-    }
-
-    /// Speaking `protocol` to upstream.
-    #[must_use]
-    pub fn with_upstream_protocol(mut self, protocol: UpstreamProtocol) -> Self {
-        self.protocol = protocol;
-        self
-    }
-
-    /// With other feature gates than the defaults.
-    #[must_use]
-    pub fn with_feature_gates(mut self, gates: FeatureGates) -> Self {
-        self.gates = gates;
+    pub fn with_planner(mut self, planner: Planner) -> Self {
+        self.found = Mutex::new(planner.found);
+        self.planner = planner;
         self
     }
 
     /// With other limits than [`Limits::HOST`].
     #[must_use]
-    pub fn with_limits(mut self, limits: Limits) -> Self {
+    pub const fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// Serves until `stop` says to drain and all sessions have ended.
-    pub fn serve(&self, listener: &TcpListener, stop: &Stop) -> io::Result<()> {
+    /// With other options.
+    #[must_use]
+    pub fn with_options(mut self, options: ServerOptions) -> Self {
+        self.sessions = Places::new(options.max_sessions);
+        self.options = options;
+        self
+    }
+
+    /// Serves until `stop` says to drain and all sessions have ended. They have the drain timeout to do so by themselves, and 5 s
+    /// more when they are told to.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the listener or upstream is beyond loopback and plain text is not allowed there.
+    pub fn serve(&self, listener: TcpListener, stop: &Stop) -> io::Result<()> {
+        self.options.check(listener.local_addr()?, &self.authority)?;
         listener.set_nonblocking(true)?;
+        let stop = stop.child();
+        let connections = Places::new(self.options.max_connections);
         thread::scope(|threads| {
             while !stop.is_draining() {
-                match listener.accept() {
-                    Ok((client, _)) => {
-                        let thread = thread::Builder::new().name("session".into()).stack_size(STACK);
-                        let spawned = thread.spawn_scoped(threads, || {
-                            if let Err(error) = self.connection(client, stop) {
-                                tracing::debug!(%error, "connection failed");
-                            }
-                        });
-                        if let Err(error) = spawned {
-                            tracing::warn!(%error, "no thread for a connection");
-                        }
+                // Nobody pays for a connection that cannot be served: more wait in the kernel's queue.
+                let Some(place) = connections.take_within(LOOK) else { continue };
+                let client = match listener.accept() {
+                    Ok((client, _)) => client,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        // Whatever comes of it, `accept` says it.
+                        let _ = sleep_on(&mut [PollFd::new(&listener.as_fd(), PollFlags::IN)], LOOK);
+                        continue;
                     }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => wait_for(listener),
                     Err(error) => {
                         // Descriptors may be free again soon.
                         tracing::warn!(%error, "cannot accept");
                         thread::sleep(LOOK);
+                        continue;
                     }
+                };
+                let thread = thread::Builder::new().name("session".into()).stack_size(STACK);
+                let stop = &stop;
+                let spawned = thread.spawn_scoped(threads, move || {
+                    let _place = place;
+                    if let Err(error) = self.connection(client, stop) {
+                        tracing::debug!(%error, "connection failed");
+                    }
+                });
+                if let Err(error) = spawned {
+                    tracing::warn!(%error, "no thread for a connection");
                 }
             }
+            drop(listener);
+            self.drain(&connections, &stop);
         });
         Ok(())
     }
 
+    /// Waits for the connections that are left, and ends them when it is time.
+    fn drain(&self, connections: &Places, stop: &Stop) {
+        let deadline = Instant::now() + self.options.drain_timeout;
+        while !stop.is_closing() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if connections.all_free_within(left.min(LOOK)) {
+                return;
+            }
+            if left.is_zero() {
+                tracing::info!("drain timeout: running sessions are ended");
+                stop.close();
+            }
+        }
+    }
+
     /// Serves one connection: its request, and the session that follows if upstream agrees. `None` if there was none.
     pub fn connection(&self, client: TcpStream, stop: &Stop) -> io::Result<Option<Summary>> {
-        client.set_nonblocking(false)?;
-        let deadline = Instant::now() + self.limits.handshake;
-        let head = match Head::read(&client, self.limits.head_bytes, deadline) {
+        prepare(&client)?;
+        let from = client.peer_addr()?;
+        let head = match self.head(&client, stop) {
             Ok(head) => head,
-            Err(HeadFailure::Malformed(error)) => return answer(&client, error.status(), error),
-            Err(HeadFailure::Timeout) => return answer(&client, 408, "the request was not whole in time"),
-            Err(HeadFailure::Closed) => return Ok(None),
-            Err(HeadFailure::Io(error)) => return Err(error),
+            Err(answer) => return Ok(self.refuse(&client, &answer?, stop)),
         };
         let request: Request = match Request::parse(head.head()) {
             Ok(request) => request,
-            Err(error) => return answer(&client, error.status(), error),
+            Err(error) => return Ok(self.refuse(&client, &text(error.status(), error), stop)),
         };
-        if !request.wants_upgrade() {
-            return self.pass_plain(&client, &head, &request);
+        if let Err(answer) = self.judge(&request) {
+            tracing::info!(%from, path = request.path(), "request refused");
+            return Ok(self.refuse(&client, &answer, stop));
+        }
+        let hop = Hop { authority: &self.authority, client: Some(from.ip()), ..Hop::default() };
+        let way = Way { client, head: &head, request: &request, hop, stop };
+        if request.headers.tokens("Upgrade").next().is_none() {
+            return self.pass_plain(&way).map(|()| None);
         }
         let plan = match self.planner().plan(&request, random()?) {
             Ok(plan) => plan,
             Err(refusal) => {
-                send(&client, &written(|out| refusal.write(&request, out)), deadline)?;
-                return Ok(None);
+                let answer = written(|out| refusal.write(&request, out));
+                return Ok(self.refuse(&way.client, &answer, stop));
             }
         };
-        if plan.attempts.iter().all(|attempt| is_of_ports(attempt.then)) {
-            return answer(&client, 501, "this gateway does not translate ports in channels");
-        }
-        let summary = if plan.answers_first() {
-            self.answer_then_dial(client, &head, &request, &plan, stop)?
-        } else {
-            self.dial_then_answer(client, &head, &request, &plan, stop)?
+        let _place = match self.admit(stop) {
+            Ok(place) => place,
+            Err(answer) => return Ok(self.refuse(&way.client, &answer, stop)),
         };
-        if let Some(summary) = summary {
-            tracing::info!(path = request.path(), end = %summary.outcome, "session ended");
+        self.upgrade(way, &plan, from)
+    }
+
+    fn upgrade(&self, way: Way<'_>, plan: &Plan, from: SocketAddr) -> io::Result<Option<Summary>> {
+        let path = way.request.path();
+        let ended = if plan.answers_first() {
+            self.answer_then_dial(way, plan)?
+        } else {
+            self.dial_then_answer(way, plan)?
+        };
+        let Some(Ended { legs, summary }) = ended else { return Ok(None) };
+        let duration_ms = u64::try_from(summary.duration.as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(
+            %from,
+            path,
+            legs,
+            tty = plan.streams.tty,
+            end = %summary.outcome,
+            duration_ms,
+            "session ended"
+        );
+        Ok(Some(summary))
+    }
+
+    /// The request's head. The error is the answer, which is empty if there is nobody to answer.
+    fn head(&self, mut client: &TcpStream, stop: &Stop) -> Result<Head, io::Result<Vec<u8>>> {
+        let draining = || stop.is_draining();
+        let patience = Patience::new(self.limits.handshake, &draining);
+        Head::read(&mut client, self.limits.head_bytes, &patience).map_err(|failure| match failure {
+            HeadFailure::Malformed(error) => Ok(text(error.status(), error)),
+            HeadFailure::Timeout => Ok(text(408, "the request's head was not complete in time")),
+            HeadFailure::Closed => Ok(Vec::new()),
+            HeadFailure::Io(_) if stop.is_draining() => Ok(stopping()),
+            HeadFailure::Io(error) => Err(error),
+        })
+    }
+
+    /// Checks who asks, before anything is looked at that is asked for. The error is the answer.
+    fn judge(&self, request: &Request<'_>) -> Result<(), Vec<u8>> {
+        if !origin::is_allowed(request, false, &self.options.allowed_origins) {
+            return Err(text(403, "requests of web pages from this Origin are not allowed"));
         }
-        Ok(summary)
+        let most = self.options.max_body_bytes;
+        if matches!(request.body(), Body::Length(length) if length > most) {
+            return Err(text(413, format_args!("a body may have up to {most} bytes")));
+        }
+        Ok(())
+    }
+
+    /// The right to run one session more. The error is the answer.
+    fn admit(&self, stop: &Stop) -> Result<crate::places::Place<'_>, Vec<u8>> {
+        if stop.is_draining() {
+            return Err(stopping());
+        }
+        self.sessions.take().ok_or_else(|| {
+            tracing::warn!(limit = self.options.max_sessions, "session refused: there are too many");
+            text(503, "too many sessions")
+        })
+    }
+
+    /// The one answer of a connection that gets no session.
+    fn refuse(&self, client: &TcpStream, answer: &[u8], stop: &Stop) -> Option<Summary> {
+        send_and_close(client, answer, stop);
+        None
     }
 
     /// A request that is no upgrade.
-    fn pass_plain(
-        &self,
-        client: &TcpStream,
-        head: &Head,
-        request: &Request<'_>,
-    ) -> io::Result<Option<Summary>> {
+    fn pass_plain(&self, way: &Way<'_>) -> io::Result<()> {
+        let Way { client, head, request, hop, stop } = way;
         let plain = match self.planner().plain(request) {
             Ok(plain) => plain,
             Err(refusal) => {
-                send(client, &written(|out| refusal.write(request, out)), self.deadline())?;
-                return Ok(None);
+                send_and_close(client, &written(|out| refusal.write(request, out)), stop);
+                return Ok(());
             }
         };
-        let hop = Hop { authority: &self.authority, ..Hop::default() };
-        let to_upstream = written(|out| plain.write_request(request, &hop, out));
-        match self.connect(self.deadline()) {
-            Ok(upstream) => relay(client, head, &to_upstream, plain.body(), &upstream).map(|()| None),
-            Err(error) => answer(client, 502, format_args!("error dialing backend: {error}")),
+        let to_upstream = written(|out| plain.write_request(request, hop, out));
+        let is_over = || way.is_over();
+        match self.connect(&Patience::new(self.limits.handshake, &is_over)) {
+            Ok(upstream) => relay(client, head, &to_upstream, plain.body(), &upstream, stop),
+            Err(error) => {
+                send_and_close(client, &text(502, format_args!("error dialing backend: {error}")), stop);
+                Ok(())
+            }
         }
     }
 
     fn planner(&self) -> Planner {
-        let found = *self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        let Self { kind, protocol, gates, .. } = *self;
-        Planner { kind, protocol, found, gates, ..Planner::default() }
+        Planner { found: *self.found(), ..self.planner }
+    }
+
+    fn found(&self) -> MutexGuard<'_, Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The translator as upstream has it: the client gets its 101, then upstream is asked.
-    fn answer_then_dial(
-        &self,
-        client: TcpStream,
-        head: &Head,
-        request: &Request<'_>,
-        plan: &Plan,
-        stop: &Stop,
-    ) -> io::Result<Option<Summary>> {
+    fn answer_then_dial(&self, way: Way<'_>, plan: &Plan) -> io::Result<Option<Ended>> {
         let Some(agreed) = plan.agreed else { return Ok(None) };
-        send(&client, &written(|out| agreed.write(out)), self.deadline())?;
+        self.send(&way, &written(|out| agreed.write(out)))?;
         let limits = &self.limits;
-        let leg = WebSocketLeg::server(agreed.protocol, limits);
-        let bridge: ExecBridge<_, _> = ExecBridge::new(leg, plan.streams, limits);
-        let mut session = Session::new(bridge, client, head.behind())?;
-        match self.dial(request, plan) {
+        let bridge: ExecBridge<_, _> =
+            ExecBridge::new(WebSocketLeg::server(agreed.protocol, limits), plan.streams, limits);
+        let (head, request, hop, stop) = (way.head, way.request, way.hop, way.stop);
+        let mut session = Session::new(bridge, way.client, head.behind());
+        session.greet();
+        let dialled = {
+            let client = session.client();
+            let is_over = || stop.is_closing() || peer(client) != Peer::Connected;
+            self.dial(request, &hop, plan, &is_over)
+        };
+        match dialled {
             Ok(Upgraded { io, answer, protocol, .. }) => {
-                session.connected(io, SpdyLeg::client(plan.streams, protocol, limits), answer.behind())?;
+                session.connected(io, SpdyLeg::client(plan.streams, protocol, limits), answer.behind());
             }
-            Err(error) => {
-                let mut status = vec![0; REFUSAL];
-                let length = error.write_status(&mut status).unwrap_or(0);
-                session.refused(status.get(..length).unwrap_or_default());
-            }
+            Err(error) => session.refused(&status_of(&error)),
         }
-        Ok(Some(session.run(stop)))
+        Ok(Some(Ended { legs: "WebSocket to SPDY/3.1", summary: session.run(stop) }))
     }
 
     /// Upstream is asked first, in all ways that it may know, and the client gets what comes of it.
-    fn dial_then_answer(
-        &self,
-        client: TcpStream,
-        head: &Head,
-        request: &Request<'_>,
-        plan: &Plan,
-        stop: &Stop,
-    ) -> io::Result<Option<Summary>> {
-        let upgraded = match self.dial(request, plan) {
-            Ok(upgraded) => upgraded,
+    fn dial_then_answer(&self, way: Way<'_>, plan: &Plan) -> io::Result<Option<Ended>> {
+        let is_over = || way.is_over();
+        let dialled = self.dial(way.request, &way.hop, plan, &is_over);
+        match dialled {
+            Ok(upgraded) => self.join(way, plan, upgraded),
+            Err(_) if peer(&way.client) != Peer::Connected => Ok(None),
             Err(error) => {
-                send(&client, &written(|out| error.write_answer(out)), self.deadline())?;
-                return Ok(None);
-            }
-        };
-        let joined = Joined { client, head, upgraded, stop };
-        let Upgraded { protocol, attempt: &Attempt { then, .. }, .. } = joined.upgraded;
-        let (limits, streams) = (&self.limits, plan.streams);
-        let Some(agreed) = plan.agreed.filter(|agreed| match then {
-            Then::PassOn => false,
-            Then::PassOnOrTranslate => agreed.protocol != protocol,
-            _ => true,
-        }) else {
-            send(&joined.client, joined.upgraded.answer.head(), self.deadline())?;
-            return joined.run(TunnelBridge::new(RawLeg::new(), limits), RawLeg::new());
-        };
-        send(&joined.client, &written(|out| agreed.write(out)), self.deadline())?;
-        let keys = || random().map(MaskKeys::new);
-        match then {
-            Then::ToSpdy => {
-                let leg = WebSocketLeg::server(agreed.protocol, limits);
-                let bridge: ExecBridge<_, _> = ExecBridge::new(leg, streams, limits);
-                joined.run(bridge, SpdyLeg::client(streams, protocol, limits))
-            }
-            Then::ToWebSocket => {
-                let blocks = LentBlocks(Some(Box::<Inflate>::default()));
-                let leg = SpdyLeg::server(streams, agreed.protocol, limits, blocks);
-                let bridge: ExecBridge<_, _> = ExecBridge::new(leg, streams, limits);
-                joined.run(bridge, WebSocketLeg::client(protocol, limits, keys()?))
-            }
-            Then::PassOnOrTranslate => {
-                let leg = WebSocketLeg::server(agreed.protocol, limits);
-                let bridge: ExecBridge<_, _> = ExecBridge::new(leg, streams, limits);
-                joined.run(bridge, WebSocketLeg::client(protocol, limits, keys()?))
-            }
-            Then::TunnelToSpdy => {
-                joined.run(TunnelBridge::new(TunnelLeg::server(limits), limits), RawLeg::new())
-            }
-            Then::SpdyToTunnel => {
-                joined.run(TunnelBridge::new(RawLeg::new(), limits), TunnelLeg::client(limits, keys()?))
-            }
-            Then::PassOn | Then::PortsToSpdy | Then::PortsToTunnel => Ok(None),
-        }
-    }
-
-    /// Asks upstream in all ways of the plan, until it grants one or says something else than that it does not know it.
-    fn dial<'p>(&self, request: &Request<'_>, plan: &'p Plan) -> Result<Upgraded<'p>, Failure> {
-        let mut result = Err(DialError::Closed);
-        for attempt in plan.attempts.iter().filter(|attempt| !is_of_ports(attempt.then)) {
-            result = self.try_one(request, attempt);
-            let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-            match &result {
-                Ok(_) => {
-                    found.learn(plan.verb, attempt.proves);
-                    break;
-                }
-                Err(error) if error.is_about_the_protocol() => found.doubt(plan.verb),
-                Err(_) => break,
-            }
-        }
-        result
-    }
-
-    fn try_one<'p>(&self, request: &Request<'_>, attempt: &'p Attempt) -> Result<Upgraded<'p>, Failure> {
-        let deadline = self.deadline();
-        let io = self.connect(deadline).map_err(DialError::Connect)?;
-        let hop = Hop { authority: &self.authority, ..Hop::default() };
-        let head = written(|out| attempt.write_request(request, &hop, out));
-        send(&io, &head, deadline).map_err(DialError::Io)?;
-        let answer = Head::read(&io, self.limits.head_bytes, deadline).map_err(|failure| match failure {
-            HeadFailure::Closed => DialError::Closed,
-            HeadFailure::Timeout => DialError::Silent,
-            HeadFailure::Malformed(error) => DialError::Malformed(error),
-            HeadFailure::Io(error) => DialError::Io(error),
-        })?;
-        let response: Response = Response::parse(answer.head()).map_err(DialError::Malformed)?;
-        match attempt.check_answer(&response) {
-            Ok(protocol) => Ok(Upgraded { io, answer, protocol, attempt }),
-            Err(error) => {
-                let length = match response.body(request.method) {
-                    Body::Length(length) => usize::try_from(length).unwrap_or(REFUSAL).min(REFUSAL),
-                    Body::None => 0,
-                    _ => REFUSAL,
-                };
-                let is_kept = matches!(error, UpgradeError::Refused { .. });
-                let body = if is_kept { answer.body(&io, length, deadline) } else { Vec::new() };
-                Err(DialError::Upgrade { error, body })
+                send_and_close(&way.client, &written(|out| error.write_answer(out)), way.stop);
+                Ok(None)
             }
         }
     }
 
-    fn connect(&self, deadline: Instant) -> io::Result<TcpStream> {
-        let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-        for address in self.authority.to_socket_addrs()? {
-            let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-            match TcpStream::connect_timeout(&address, left) {
-                Ok(io) => return Ok(io),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
-    }
-
-    fn deadline(&self) -> Instant {
-        Instant::now() + self.limits.handshake
+    fn send(&self, way: &Way<'_>, bytes: &[u8]) -> io::Result<()> {
+        let is_over = || way.stop.is_closing();
+        Patience::new(self.limits.handshake, &is_over).write_all(&mut &way.client, bytes)
     }
 }
 
-/// Two connections behind their upgrades.
-struct Joined<'a> {
+/// A client and what it asks for.
+struct Way<'a> {
     client: TcpStream,
     head: &'a Head,
-    upgraded: Upgraded<'a>,
+    request: &'a Request<'a>,
+    hop: Hop<'a>,
     stop: &'a Stop,
 }
 
-impl Joined<'_> {
-    fn run<B: Bridge>(self, bridge: B, upstream: B::Upstream) -> io::Result<Option<Summary>> {
-        let mut session = Session::new(bridge, self.client, self.head.behind())?;
-        session.connected(self.upgraded.io, upstream, self.upgraded.answer.behind())?;
-        Ok(Some(session.run(self.stop)))
+impl Way<'_> {
+    /// Nobody waits for upstream any more. (A client that has sent its request and closes its sending half wants no answer: so
+    /// does Go's HTTP server take it, and with it upstream.)
+    fn is_over(&self) -> bool {
+        self.stop.is_closing() || peer(&self.client) != Peer::Connected
     }
 }
 
-/// A port-forward of old clients, which has no bridge here yet.
-const fn is_of_ports(then: Then) -> bool {
-    matches!(then, Then::PortsToSpdy | Then::PortsToTunnel)
-}
-
-fn wait_for(listener: &TcpListener) {
-    let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(LOOK.subsec_nanos()) };
-    // Whatever comes of it, `accept` says it.
-    let _ = poll(&mut [PollFd::new(listener, PollFlags::IN)], Some(&timeout));
-}
-
-/// Answers without a session.
-fn answer(client: &TcpStream, status: u16, text: impl std::fmt::Display) -> io::Result<Option<Summary>> {
-    let answer = written(|out| write_text(status, [], &text, out));
-    send(client, &answer, Instant::now() + Duration::from_secs(5))?;
-    Ok(None)
-}
-
-fn send(mut io: &TcpStream, bytes: &[u8], deadline: Instant) -> io::Result<()> {
-    until(io, deadline)?;
-    io.write_all(bytes)
-}
-
-/// What `write` writes, with as much room as it asks for.
-fn written(write: impl Fn(&mut [u8]) -> Result<usize, WriteError>) -> Vec<u8> {
-    let mut out = vec![0; 4096];
-    loop {
-        match write(&mut out) {
-            Ok(length) => {
-                out.truncate(length);
-                return out;
-            }
-            Err(WriteError::Full { needed }) if needed > out.len() => out.resize(needed, 0),
-            Err(_) => return Vec::new(),
-        }
-    }
+fn stopping() -> Vec<u8> {
+    text(503, "this server is stopping")
 }
 
 fn random() -> io::Result<[u8; 16]> {

@@ -1,11 +1,14 @@
-use std::io::{self, Read};
-use std::net::TcpStream;
-use std::time::Instant;
+use std::io;
 
-use strait::http::{HeadError, HeadScanner};
+use strait::http::{Body, HeadError, HeadScanner};
+
+use crate::wait::{Io, Patience};
 
 /// Bytes that one read may bring, so at most so many lie behind a head.
 const CHUNK: usize = 4 * 1024;
+
+/// Most bytes of a refusal's body that are kept.
+pub(crate) const REFUSAL: usize = 64 * 1024;
 
 /// A head as it was received, and what came behind it.
 #[derive(Debug)]
@@ -23,7 +26,7 @@ pub(crate) enum HeadFailure {
     Timeout,
     /// It is none, or breaks a limit.
     Malformed(HeadError),
-    /// The connection failed.
+    /// The connection failed, or nobody waits for the head any more.
     Io(io::Error),
 }
 
@@ -38,17 +41,15 @@ impl Head {
         self.bytes.get(self.len..).unwrap_or_default()
     }
 
-    /// Reads one head of at most `limit` bytes until `deadline`. The buffer grows with what arrives.
-    pub(crate) fn read(mut io: &TcpStream, limit: usize, deadline: Instant) -> Result<Self, HeadFailure> {
+    /// Reads one head of at most `limit` bytes. The buffer grows with what arrives.
+    pub(crate) fn read(io: &mut impl Io, limit: usize, patience: &Patience<'_>) -> Result<Self, HeadFailure> {
         let mut scanner = HeadScanner::new(limit);
         let (mut bytes, mut chunk) = (Vec::new(), [0; CHUNK]);
         loop {
-            until(io, deadline).map_err(HeadFailure::Io)?;
-            let received = match io.read(&mut chunk) {
+            let received = match patience.read(io, &mut chunk) {
                 Ok(0) => return Err(HeadFailure::Closed),
                 Ok(received) => received,
-                Err(error) if is_late(&error) => return Err(HeadFailure::Timeout),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => return Err(HeadFailure::Timeout),
                 Err(error) => return Err(HeadFailure::Io(error)),
             };
             bytes.extend_from_slice(chunk.get(..received).unwrap_or_default());
@@ -58,33 +59,21 @@ impl Head {
         }
     }
 
-    /// Reads `len` bytes of the body, or what comes of them until `deadline`.
-    pub(crate) fn body(&self, mut io: &TcpStream, len: usize, deadline: Instant) -> Vec<u8> {
-        let mut body = self.behind().to_vec();
+    /// Reads the body of a refusal, or what comes of it in time, up to 64 KiB.
+    pub(crate) fn refusal(&self, io: &mut impl Io, body: Body, patience: &Patience<'_>) -> Vec<u8> {
+        let len = match body {
+            Body::Length(length) => usize::try_from(length).unwrap_or(REFUSAL).min(REFUSAL),
+            Body::None => 0,
+            _ => REFUSAL,
+        };
+        let mut bytes = self.behind().to_vec();
         let mut chunk = [0; CHUNK];
-        while body.len() < len && until(io, deadline).is_ok() {
-            match io.read(&mut chunk) {
-                Ok(received) if received > 0 => {
-                    body.extend_from_slice(chunk.get(..received).unwrap_or_default());
-                }
-                _ => break,
-            }
+        while bytes.len() < len
+            && let Ok(received @ 1..) = patience.read(io, &mut chunk)
+        {
+            bytes.extend_from_slice(chunk.get(..received).unwrap_or_default());
         }
-        body.truncate(len);
-        body
+        bytes.truncate(len);
+        bytes
     }
-}
-
-/// Reads and writes of `io` fail behind `deadline`.
-pub(crate) fn until(io: &TcpStream, deadline: Instant) -> io::Result<()> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() {
-        return Err(io::ErrorKind::TimedOut.into());
-    }
-    io.set_read_timeout(Some(left))?;
-    io.set_write_timeout(Some(left))
-}
-
-pub(crate) fn is_late(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }

@@ -9,16 +9,24 @@
 //!
 //! let gateway = Gateway::new("127.0.0.1:10250");
 //! let listener = TcpListener::bind("127.0.0.1:8090")?;
-//! gateway.serve(&listener, &Stop::new())?;
+//! gateway.serve(listener, &Stop::new())?;
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+mod answer;
+pub mod client;
+mod connect;
 mod gateway;
 mod head;
+mod options;
+mod overflow;
+mod places;
 mod relay;
 mod session;
 mod stop;
+mod wait;
 
 pub use gateway::Gateway;
+pub use options::ServerOptions;
 pub use session::Summary;
 pub use stop::Stop;

@@ -2,16 +2,21 @@ use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use strait::bridge::{Bridge, Carried, Flow, Lane, Outcome, Side};
+use rustix::event::{PollFd, PollFlags};
+use strait::bridge::{Bridge, Carried, Flow, Hangup, Lane, Outcome, Seen, Side};
 
-use crate::stop::{LOOK, Stop};
+use crate::overflow::Overflow;
+use crate::stop::Stop;
+use crate::wait::{LOOK, abort, is_not_ready, peer, sleep_on};
 
 /// Bytes of a lane, one for each direction.
 const LANE: usize = 64 * 1024;
 
 /// Most pieces of output that one write takes.
 const SLICES: usize = 64;
+
+/// How long a session that was told to end may take to do so.
+const STOP: Duration = Duration::from_secs(5);
 
 /// What a session was.
 #[derive(Debug, Clone, Copy)]
@@ -33,13 +38,20 @@ pub(crate) struct Session<B> {
     down: Lane<Vec<u8>>,
     client: Socket,
     upstream: Option<Socket>,
+    /// Input of the client for which there is no room in its lane.
+    overflow: Overflow,
+    /// Looks after the client while nothing is read from it.
+    hangup: Hangup,
+    next_look: Option<strait::Instant>,
     started: Instant,
-    stopped: bool,
+    /// When it was told to end.
+    stopped: Option<Instant>,
 }
 
 #[expect(clippy::struct_excessive_bools, reason = "two facts of each direction")]
 struct Socket {
     io: TcpStream,
+    received: u64,
     /// Nothing more comes.
     ended: bool,
     /// Nothing more is sent.
@@ -50,21 +62,42 @@ struct Socket {
 
 impl<B: Bridge> Session<B> {
     /// A session with a client that got its 101. `behind` is what it sent behind its request's head.
-    pub(crate) fn new(mut bridge: B, client: TcpStream, behind: &[u8]) -> io::Result<Self> {
+    pub(crate) fn new(mut bridge: B, client: TcpStream, behind: &[u8]) -> Self {
         let mut up = bridge.lane_to(Side::Upstream, vec![0; LANE]);
         let mut down = bridge.lane_to(Side::Client, vec![0; LANE]);
         bridge.greet(&mut down);
-        fill(&mut up, behind);
-        let client = Socket::new(client)?;
-        Ok(Self { bridge, up, down, client, upstream: None, started: Instant::now(), stopped: false })
+        let mut client = Socket::new(client);
+        client.received += fill(&mut up, behind);
+        Self {
+            bridge,
+            up,
+            down,
+            client,
+            upstream: None,
+            overflow: Overflow::default(),
+            hangup: Hangup::default(),
+            next_look: None,
+            started: Instant::now(),
+            stopped: None,
+        }
+    }
+
+    /// The client's connection.
+    pub(crate) const fn client(&self) -> &TcpStream {
+        &self.client.io
+    }
+
+    /// Sends what a client gets before anything else, as far as it takes it.
+    pub(crate) fn greet(&mut self) {
+        self.write(Side::Client, self.now());
     }
 
     /// Upstream has answered the upgrade. `behind` is what it sent behind its answer's head.
-    pub(crate) fn connected(&mut self, io: TcpStream, leg: B::Upstream, behind: &[u8]) -> io::Result<()> {
+    pub(crate) fn connected(&mut self, io: TcpStream, leg: B::Upstream, behind: &[u8]) {
         self.bridge.connected(leg, self.now());
-        fill(&mut self.down, behind);
-        self.upstream = Some(Socket::new(io)?);
-        Ok(())
+        let mut socket = Socket::new(io);
+        socket.received += fill(&mut self.down, behind);
+        self.upstream = Some(socket);
     }
 
     /// Upstream cannot be reached, or refused with this Status.
@@ -74,26 +107,83 @@ impl<B: Bridge> Session<B> {
 
     /// Runs to the end of both connections.
     pub(crate) fn run(mut self, stop: &Stop) -> Summary {
-        while !self.is_finished() {
+        while !self.is_finished() && !self.is_overdue(stop) {
             let now = self.now();
-            if stop.is_closing() && !self.stopped {
-                self.stopped = true;
-                self.bridge.shut_down();
-            }
+            let released = self.release(now);
             // Upstream first: what it says may set free what the client has sent.
-            let moved = self.pump(Side::Upstream, now) | self.pump(Side::Client, now);
-            if !moved && !self.is_finished() {
+            let moved = self.pump(Side::Upstream, now) | self.pump(Side::Client, now) | released;
+            if !moved && !self.is_finished() && !self.look(now) {
                 self.sleep();
                 if self.bridge.deadline().is_some_and(|deadline| deadline <= self.now()) {
                     self.bridge.time(self.now());
                 }
             }
         }
+        self.end();
         Summary {
             outcome: self.bridge.outcome().unwrap_or(Outcome::ClientLost),
             carried: self.bridge.carried(),
             duration: self.started.elapsed(),
         }
+    }
+
+    /// True if it was told to end and takes too long. Tells it when it is time.
+    fn is_overdue(&mut self, stop: &Stop) -> bool {
+        match self.stopped {
+            Some(since) => since.elapsed() >= STOP,
+            None if stop.is_closing() => {
+                self.stopped = Some(Instant::now());
+                self.bridge.shut_down();
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// Lets go of an upstream that has no part in what is left of the session. True if it did.
+    fn release(&mut self, now: strait::Instant) -> bool {
+        if self.upstream.is_none() || !self.bridge.is_done_with_upstream() {
+            return false;
+        }
+        self.end();
+        self.bridge.eof(Side::Upstream, now);
+        true
+    }
+
+    /// Drops upstream's connection.
+    fn end(&mut self) {
+        let Some(socket) = self.upstream.take() else { return };
+        let is_given_up = !socket.ended && !self.bridge.is_writable(Side::Upstream);
+        if is_given_up && self.bridge.outcome() != Some(Outcome::Completed) {
+            // It may not read what it was sent, so it would not see an end behind that.
+            abort(&socket.io);
+        }
+    }
+
+    /// Looks whether a client from which nothing is read is still there. True if that has changed something.
+    fn look(&mut self, now: strait::Instant) -> bool {
+        if self.client.wants_read || self.client.ended {
+            self.next_look = None;
+            return false;
+        }
+        match self.next_look {
+            Some(at) if now < at => return false,
+            Some(_) => {}
+            None => self.hangup.begin(self.client.received),
+        }
+        let is_due = self.next_look.replace(now.after(Hangup::INTERVAL)).is_some();
+        let io = &self.client.io;
+        let seen = if is_due { self.hangup.look(self.client.received, || peer(io)) } else { Seen::Nothing };
+        match seen {
+            Seen::Nothing => return false,
+            Seen::Ask => self.bridge.ask_client(),
+            Seen::Gone => {
+                tracing::debug!("the client is gone");
+                self.client.ended = true;
+                self.bridge.lost(Side::Client, now);
+            }
+        }
+        true
     }
 
     fn is_finished(&self) -> bool {
@@ -132,14 +222,43 @@ impl<B: Bridge> Session<B> {
         let space = lane.space();
         socket.wants_read = flow != Flow::NeedWrite && !socket.ended && !space.is_empty();
         if !socket.wants_read {
+            return side == Side::Client && flow != Flow::NeedWrite && self.hold(now);
+        }
+        // What was held of it comes first.
+        if side == Side::Client
+            && let Some(count) = self.overflow.give(space)
+        {
+            lane.received(count);
+            return true;
+        }
+        let result = socket.io.read(space);
+        if let Ok(count) = result {
+            lane.received(count);
+        }
+        self.came(side, result, now)
+    }
+
+    /// Takes from a client for whose input there has been no room for a while.
+    fn hold(&mut self, now: strait::Instant) -> bool {
+        if self.client.ended {
             return false;
         }
-        match socket.io.read(space) {
+        self.overflow.take(now, &self.client.io).is_some_and(|result| self.came(Side::Client, result, now))
+    }
+
+    /// Acts on the result of a read. False if nothing came of it.
+    fn came(&mut self, side: Side, result: io::Result<usize>, now: strait::Instant) -> bool {
+        let socket = match side {
+            Side::Client => Some(&mut self.client),
+            Side::Upstream => self.upstream.as_mut(),
+        };
+        let Some(socket) = socket else { return false };
+        match result {
             Ok(0) => {
                 socket.ended = true;
                 self.bridge.eof(side, now);
             }
-            Ok(count) => lane.received(count),
+            Ok(count) => socket.received += count as u64,
             Err(error) if is_not_ready(&error) => return false,
             Err(error) => {
                 tracing::debug!(?side, %error, "connection lost");
@@ -206,16 +325,13 @@ impl<B: Bridge> Session<B> {
 
     /// Until a socket is ready, a deadline has passed, or it is time to look whether all has to stop.
     fn sleep(&self) {
-        let deadline = self.bridge.deadline();
+        let deadline = [self.bridge.deadline(), self.overflow.deadline()].into_iter().flatten().min();
         // The engine's clock counts whole milliseconds; one more makes sure that the deadline has passed.
         let left = deadline.map(|deadline| deadline.since(self.now()) + Duration::from_millis(1));
         let left = left.map_or(LOOK, |left| left.min(LOOK));
         let sockets = [Some(&self.client), self.upstream.as_ref()];
         let mut waiting: Vec<_> = sockets.into_iter().flatten().filter_map(Socket::interest).collect();
-        let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(left.subsec_nanos()) };
-        if let Err(error) = poll(&mut waiting, Some(&timeout))
-            && error != rustix::io::Errno::INTR
-        {
+        if let Err(error) = sleep_on(&mut waiting, left) {
             tracing::debug!(%error, "cannot poll");
             std::thread::sleep(left);
         }
@@ -223,10 +339,8 @@ impl<B: Bridge> Session<B> {
 }
 
 impl Socket {
-    fn new(io: TcpStream) -> io::Result<Self> {
-        io.set_nonblocking(true)?;
-        io.set_nodelay(true)?;
-        Ok(Self { io, ended: false, shut: false, wants_read: false, wants_write: false })
+    const fn new(io: TcpStream) -> Self {
+        Self { io, received: 0, ended: false, shut: false, wants_read: false, wants_write: false }
     }
 
     fn interest(&self) -> Option<PollFd<'_>> {
@@ -238,15 +352,12 @@ impl Socket {
 }
 
 /// Puts what came behind a head into an empty lane.
-fn fill(lane: &mut Lane<Vec<u8>>, behind: &[u8]) {
+fn fill(lane: &mut Lane<Vec<u8>>, behind: &[u8]) -> u64 {
     let space = lane.space();
     let count = behind.len().min(space.len());
     for (to, from) in space.iter_mut().zip(behind) {
         *to = *from;
     }
     lane.received(count);
-}
-
-fn is_not_ready(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+    count as u64
 }

@@ -1,17 +1,19 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
-
-/// The longest time that a thread sleeps before it looks whether it has to stop.
-pub(crate) const LOOK: Duration = Duration::from_millis(200);
+use std::sync::atomic::{AtomicU8, Ordering};
 
 /// Says when to stop, to all threads that have a clone of it. They see it within 200 ms.
 #[derive(Debug, Clone, Default)]
-pub struct Stop(Arc<AtomicUsize>);
+pub struct Stop(Arc<State>);
 
-const RUN: usize = 0;
-const DRAIN: usize = 1;
-const CLOSE: usize = 2;
+#[derive(Debug, Default)]
+struct State {
+    level: AtomicU8,
+    parent: Option<Stop>,
+}
+
+const RUN: u8 = 0;
+const DRAIN: u8 = 1;
+const CLOSE: u8 = 2;
 
 impl Stop {
     /// Nothing has to stop.
@@ -21,19 +23,48 @@ impl Stop {
 
     /// No more connections are accepted; sessions go on.
     pub fn drain(&self) {
-        self.0.fetch_max(DRAIN, Ordering::Relaxed);
+        self.0.level.fetch_max(DRAIN, Ordering::Relaxed);
     }
 
     /// Sessions are ended too, with a status.
     pub fn close(&self) {
-        self.0.fetch_max(CLOSE, Ordering::Relaxed);
+        self.0.level.fetch_max(CLOSE, Ordering::Relaxed);
     }
 
-    pub(crate) fn is_draining(&self) -> bool {
-        self.0.load(Ordering::Relaxed) != RUN
+    /// One that stops when this one does, or before.
+    pub(crate) fn child(&self) -> Self {
+        Self(Arc::new(State { level: AtomicU8::new(RUN), parent: Some(self.clone()) }))
     }
 
-    pub(crate) fn is_closing(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == CLOSE
+    /// It was told to drain or to close.
+    pub fn is_draining(&self) -> bool {
+        self.level() != RUN
+    }
+
+    /// It was told to close.
+    pub fn is_closing(&self) -> bool {
+        self.level() == CLOSE
+    }
+
+    fn level(&self) -> u8 {
+        let above = self.0.parent.as_ref().map_or(RUN, Self::level);
+        self.0.level.load(Ordering::Relaxed).max(above)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_stops_with_its_parent_and_not_the_other_way() {
+        let parent = Stop::new();
+        let (child, other) = (parent.child(), parent.child());
+        child.close();
+        assert!(child.is_closing() && !parent.is_draining() && !other.is_draining());
+        parent.drain();
+        assert!(other.is_draining() && !other.is_closing() && child.is_closing());
+        parent.close();
+        assert!(other.is_closing());
     }
 }

@@ -44,12 +44,12 @@ pub(crate) async fn serve<T: AsyncRead + AsyncWrite + Unpin>(
 ) -> (End, u64) {
     let (mut pairs, connection) = port_forward::server(client, behind, limits);
     let mut connection = std::pin::pin!(connection);
-    // Dropped with what is left in it when the connection has ended: so are the sockets.
+    // Dropped with what is left in it when the connection has been lost: so are the sockets.
     let mut forwarded = JoinSet::new();
     let mut count = 0;
-    loop {
+    let end = loop {
         tokio::select! {
-            end = connection.as_mut() => return (end, count),
+            end = connection.as_mut() => break end,
             Some(incoming) = pairs.next() => {
                 count += 1;
                 forwarded.spawn(forward(incoming, named.clone()));
@@ -57,7 +57,15 @@ pub(crate) async fn serve<T: AsyncRead + AsyncWrite + Unpin>(
             Some(_) = forwarded.join_next() => {}
             () = stop.cancelled(), if !pairs.is_closing() => pairs.close(),
         }
+    };
+    if end == End::Finished {
+        // A client that closes behind its last half-close has said all, and its targets may not have got it yet.
+        tokio::select! {
+            _ = timeout(limits.close, async { while forwarded.join_next().await.is_some() {} }) => {}
+            () = stop.cancelled() => {}
+        }
     }
+    (end, count)
 }
 
 /// Serves one connection. Whatever comes of it is for this one alone.

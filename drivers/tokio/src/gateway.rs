@@ -30,7 +30,7 @@ use crate::stream::Stream;
 use crate::tls::TlsError;
 use crate::upstream::{self, DialError, Upgraded, Upstream};
 
-use self::join::{Ended, Exec, Met, PASSED_ON, send, to_101};
+use self::join::{Ended, Ends, Exec, PASSED_ON, send, to_101};
 
 pub use strait::gateway::{FeatureGates, GateError, UpstreamProtocol};
 
@@ -331,8 +331,8 @@ impl Gateway {
                 if is_tunnel {
                     self.metrics().tunnel_request(101);
                 }
-                let met = Met { client, head, agreed, streams, upgraded, then };
-                return self.join(met, shutdown).await;
+                let ends = Ends { client, head, agreed, streams, upgraded, then };
+                return self.join(ends, shutdown).await;
             }
             Err(Some(error)) => upstream::to_answer(&error),
             Err(None) => answer::text(502, "upstream was not asked"),

@@ -4,27 +4,15 @@ use std::time::Duration;
 
 use rustix::event::{self, PollFd, PollFlags, Timespec};
 use socket2::SockRef;
+use strait::bridge::{Hangup, Peer, Seen};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::stream::Stream;
 
-/// How often a peer is looked at from which nothing is read. A loss shows within two looks.
-const INTERVAL: Duration = Duration::from_millis(400);
-
 const NOT_AT_ALL: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
-/// Looks after a peer from which nothing is read, because nobody takes what it has sent.
-///
-/// The end of a connection is read behind its last byte, so a peer that dies while its data waits would be missed until two
-/// heartbeats have failed: the first brings its system's RST, and the second one its error. TCP knows earlier:
-///
-/// * After an **RST** nothing that is written arrives: the peer is gone, whatever of it waits.
-/// * A **FIN** says only that the peer sends nothing more. It may still read, and what it sent may be wanted, so this is
-///   no loss. But it is a reason to ask: the system of a peer that reads nothing either answers any byte with an RST.
-///
-/// While data of the peer moves, however slowly, nothing is looked at: its end is read in its turn. (Go's servers and clients
-/// look at nothing here, and find such a peer by their heartbeats.)
+/// The timer of a [`Hangup`].
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     /// The peer is read from: the end of the connection will wake whoever waits for it.
@@ -32,30 +20,7 @@ pub(crate) struct Watch {
     /// Until the next look. Made when it is needed first.
     timer: Option<Pin<Box<Sleep>>>,
     is_set: bool,
-    /// What had been received when it was set.
-    received: u64,
-    /// The peer was asked.
-    asked: bool,
-}
-
-/// What there is to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Seen {
-    Nothing,
-    /// The peer sends nothing more: to be asked, once, whether it reads.
-    Ask,
-    /// The peer is gone.
-    Gone,
-}
-
-/// What the system knows of the other end of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Peer {
-    Connected,
-    /// It has sent a FIN, which may wait behind data.
-    HalfClosed,
-    /// It has sent an RST, or was given up.
-    Gone,
+    hangup: Hangup,
 }
 
 /// A connection, beyond its bytes.
@@ -76,7 +41,7 @@ impl Watch {
         if self.is_read && !self.is_set {
             return Seen::Nothing;
         }
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(INTERVAL)));
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(Hangup::INTERVAL)));
         if self.is_set && timer.as_mut().poll(cx).is_pending() {
             return Seen::Nothing;
         }
@@ -84,21 +49,14 @@ impl Watch {
         if self.is_read {
             return Seen::Nothing;
         }
-        timer.as_mut().reset(Instant::now() + INTERVAL);
+        timer.as_mut().reset(Instant::now() + Hangup::INTERVAL);
         // It has to know whom to wake.
         let _ = timer.as_mut().poll(cx);
-        let has_moved = std::mem::replace(&mut self.received, received) != received;
-        if !is_due || has_moved {
+        if !is_due {
+            self.hangup.begin(received);
             return Seen::Nothing;
         }
-        match io.peer() {
-            Peer::Gone => Seen::Gone,
-            Peer::HalfClosed if !self.asked => {
-                self.asked = true;
-                Seen::Ask
-            }
-            Peer::HalfClosed | Peer::Connected => Seen::Nothing,
-        }
+        self.hangup.look(received, || io.peer())
     }
 }
 
@@ -106,7 +64,7 @@ impl Watch {
 /// server take it, and with it upstream.
 pub(crate) async fn gone(client: &impl Tcp) {
     while client.peer() == Peer::Connected {
-        sleep(INTERVAL).await;
+        sleep(Hangup::INTERVAL).await;
     }
 }
 

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use strait::Limits;
-use strait::bridge::{Lane, Turn};
+use strait::bridge::{Lane, Seen, Turn};
 use strait::k8s::{Channel, ChannelSet, Subprotocol, status};
 use strait::leg::{Close, Event, Framing as _, Leg, LegError, SpdyLeg, WebSocketLeg};
 use strait::spdy::{Inflate, LentBlocks, RstStatus};
@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use crate::hangup::{Seen, Tcp, Watch};
+use crate::hangup::{Tcp, Watch};
 use crate::main_process::{STALL, Stalled};
 use crate::pool::{Pool, Pooled};
 use crate::process::Exit;
@@ -335,7 +335,10 @@ impl<T: AsyncRead + AsyncWrite + Tcp + Unpin, L: ServerLeg> NodeSession<T, L> {
     /// Hands input to the process. A process that does not want it any more loses it, as on a pipe.
     fn poll_stdin(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(subject) = &mut self.subject else {
-            self.backlog.clear();
+            // What comes in front of the process's start waits for it; what comes behind its end is for nobody.
+            if self.phase != Phase::Opening {
+                self.backlog.clear();
+            }
             return false;
         };
         let mut progress = false;

@@ -27,7 +27,7 @@ mod stream;
 mod tests;
 
 use std::fmt::{self, Display};
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -107,10 +107,12 @@ pub struct Forwarded {
 }
 
 impl Forwarded {
-    /// Copies both ways until both have ended, with half-closes, and says how it ended.
+    /// Copies both ways until both have ended, with half-closes, or until the other end has told a failure, and says how it ended.
     pub async fn join<L: AsyncRead + AsyncWrite + Unpin>(self, local: L) -> Result<(), ForwardError> {
-        let joined = join::join(&self.data, None, local, self.close).await;
-        let told = self.result().await;
+        let mut text = Vec::new();
+        let failed = failure(&self.error, &mut text);
+        let joined = join::join(&self.data, None, local, self.close, failed).await;
+        let told = self.result_behind(text).await;
         match (joined, told) {
             // The text says more than the reset that follows it.
             (_, Err(ForwardError::Remote(text))) => Err(ForwardError::Remote(text)),
@@ -122,10 +124,14 @@ impl Forwarded {
     /// Ends the connection if it has not ended, and waits for what the other end has to say about it, at most for
     /// [`Limits::close`].
     pub async fn result(self) -> Result<(), ForwardError> {
+        self.result_behind(Vec::new()).await
+    }
+
+    /// The same where some of what the other end has to say was read before.
+    async fn result_behind(self, mut text: Vec<u8>) -> Result<(), ForwardError> {
         let Self { data, mut error, close } = self;
         let reset = data.check();
         drop(data);
-        let mut text = Vec::new();
         let ended = timeout(close, error.read_to_end(&mut text)).await;
         if !text.is_empty() {
             return Err(ForwardError::Remote(String::from_utf8_lossy(&text).into_owned()));
@@ -139,6 +145,20 @@ impl Forwarded {
             },
             (Ok(()), Ok(Ok(_)) | Err(_)) => Ok(()),
         }
+    }
+}
+
+/// Reads an error stream to its end; never done if nothing stands in it.
+///
+/// Today's servers reset the data stream behind a text. Those of containerd 1.6 and its time end both streams, which the data
+/// stream alone does not tell from a port that has said all it had to say.
+async fn failure(stream: &PairStream, text: &mut Vec<u8>) {
+    let mut buffer = [0; 1024];
+    while let Ok(count @ 1..) = stream.take(&mut buffer).await {
+        text.extend_from_slice(&buffer[..count]);
+    }
+    if text.is_empty() {
+        pending().await
     }
 }
 
@@ -229,7 +249,7 @@ impl Incoming {
     /// own connection only then, and old ones do not even end their half before. So of what fails behind it
     /// the client gets the reset and no text.
     pub async fn join<L: AsyncRead + AsyncWrite + Unpin>(&self, local: L) -> Result<(), ForwardError> {
-        join::join(&self.data, Some(&self.error), local, self.close).await
+        join::join(&self.data, Some(&self.error), local, self.close, pending()).await
     }
 
     /// Waits until the client has given the connection up, or is gone. What it has sent before can still be read.

@@ -5,12 +5,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use strait::Instant;
-use strait::bridge::{Bridge, Carried, Flow, Lane, Outcome, Side};
+use strait::bridge::{Bridge, Carried, Flow, Lane, Outcome, Seen, Side};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use crate::hangup::{Seen, Tcp, Watch};
+use crate::hangup::{Tcp, Watch};
 use crate::overflow::Overflow;
 use crate::pool::{Pool, Pooled};
 
@@ -182,11 +182,9 @@ where
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // The engine's clock counts whole milliseconds; one more makes sure that the deadline has passed.
-        let bridge =
-            self.bridge.deadline().map(|at| self.started + Duration::from_millis(at.as_millis() + 1));
-        let Some(deadline) = bridge.into_iter().chain(self.overflow.deadline()).min() else {
-            return Poll::Pending;
-        };
+        let deadlines = [self.bridge.deadline(), self.overflow.deadline()];
+        let Some(first) = deadlines.into_iter().flatten().min() else { return Poll::Pending };
+        let deadline = self.started + Duration::from_millis(first.as_millis() + 1);
         if self.timer.deadline() != deadline {
             self.timer.as_mut().reset(deadline);
         }
@@ -281,7 +279,7 @@ where
     fn poll_read(&mut self, cx: &mut Context<'_>, side: Side, now: Instant) -> bool {
         let result = match (side, &mut self.upstream) {
             (Side::Client, _) => {
-                self.client.poll_read_or_hold(cx, &mut self.up, &mut self.overflow, &mut self.watch)
+                self.client.poll_read_or_hold(cx, now, &mut self.up, &mut self.overflow, &mut self.watch)
             }
             (Side::Upstream, Upstream::Connected(socket)) => socket.poll_read(cx, &mut self.down),
             (Side::Upstream, _) => return false,
@@ -375,6 +373,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
     fn poll_read_or_hold(
         &mut self,
         cx: &mut Context<'_>,
+        now: Instant,
         lane: &mut Lane<Pooled>,
         overflow: &mut Overflow,
         watch: &mut Watch,
@@ -392,7 +391,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         if self.eof {
             return Poll::Pending;
         }
-        match overflow.poll_take(cx, &mut self.io) {
+        match overflow.poll_take(cx, now, &mut self.io) {
             Poll::Ready(Ok(count)) => {
                 self.received += count as u64;
                 self.eof = count == 0;

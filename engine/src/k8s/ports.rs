@@ -63,6 +63,11 @@ impl<const N: usize> Ports<N> {
         if ports.0.is_empty() { Err(RequestError::NoPorts) } else { Ok(ports) }
     }
 
+    /// One port.
+    pub fn one(port: u16) -> Self {
+        Self(core::iter::once(port).take(N).collect())
+    }
+
     /// The ports.
     pub fn as_slice(&self) -> &[u16] {
         &self.0

@@ -17,6 +17,9 @@ use core::fmt::{self, Display, Write as _};
 use reader::Reader;
 
 mod reader;
+mod settled;
+
+pub use settled::Settled;
 
 /// Bytes of buffer with which no writer fails.
 pub const MIN_OUT: usize = 256;

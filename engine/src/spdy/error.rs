@@ -37,11 +37,6 @@ pub enum FrameError {
         /// The stream id field.
         id: u32,
     },
-    /// A control frame of no known type: upstream cannot skip it either.
-    UnknownType {
-        /// The type field.
-        kind: u16,
-    },
     /// A control frame whose length is not that of its type.
     Length {
         /// The type field.
@@ -78,7 +73,6 @@ impl fmt::Display for FrameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::StreamId { id } => write!(f, "{id} is no stream id"),
-            Self::UnknownType { kind } => write!(f, "unknown control frame type {kind}"),
             Self::Length { kind, length } => {
                 write!(f, "length {length} is wrong for control frame type {kind}")
             }

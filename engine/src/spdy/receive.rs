@@ -5,7 +5,7 @@ use super::frame::{self, FrameHeader, GoawayStatus, RstStatus, StreamId};
 use super::header_block::{HeaderBlock, HeaderBlockError, HeaderRules};
 use crate::{Limits, Role, Step};
 
-/// What a peer sent. SETTINGS and `WINDOW_UPDATE` are skipped without an event.
+/// What a peer sent. SETTINGS, `WINDOW_UPDATE` and frames of unknown types are skipped without an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// The peer opens a stream; its headers are in [`Receiver::headers`].
@@ -307,7 +307,8 @@ impl<B: HeaderBlocks> Receiver<B> {
                 no_flags()?;
                 Ok(Some(Control::Skip { taken: 0 }))
             }
-            _ => Err(FrameError::UnknownType { kind }),
+            // NOOP and CREDENTIAL of older drafts, and what may come: upstream closes, the drafts say to ignore it.
+            _ => Ok(Some(Control::Skip { taken: 0 })),
         }
     }
 

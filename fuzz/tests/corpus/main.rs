@@ -89,6 +89,11 @@ fn spdy_receiver_holds_over_mutations() {
 }
 
 #[test]
+fn ws_differential_holds_over_mutations() {
+    holds_over_mutations("ws_differential");
+}
+
+#[test]
 fn ws_receiver_holds_over_mutations() {
     holds_over_mutations("ws_receiver");
 }

@@ -19,9 +19,16 @@ pub(crate) fn of(target: &str) -> Seeds {
         "ports_bridge" => forwards::all(),
         "spdy_receiver" => spdy(),
         "tunnel_bridge" => tunnels::all(),
+        "ws_differential" => {
+            websocket().into_iter().map(|(name, seed)| (name, without_cuts(&seed))).collect()
+        }
         "ws_receiver" => websocket(),
         _ => panic!("no target {target}"),
     }
+}
+
+fn without_cuts(seed: &[u8]) -> Vec<u8> {
+    [&seed[..1], &seed[2..]].concat()
 }
 
 fn websocket() -> Seeds {

@@ -49,15 +49,26 @@ func Asked(request *http.Request) (Request, bool) {
 	return asked, asked.Verb == "exec" || asked.Verb == "attach" || asked.Verb == "portforward"
 }
 
+// answers to what kubectl asks before it asks for a pod.
+var answers = map[string]string{
+	"/api":    `{"kind":"APIVersions","versions":["v1"]}`,
+	"/apis":   `{"kind":"APIGroupList","apiVersion":"v1","groups":[]}`,
+	"/api/v1": `{"kind":"APIResourceList","groupVersion":"v1","resources":[{"name":"pods","namespaced":true,"kind":"Pod","verbs":["get"]}]}`,
+}
+
 // Pod answers a client that looks the pod up before it asks for a session; false if r asks for something else.
 func Pod(w http.ResponseWriter, r *http.Request) bool {
 	words := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
-	if r.Method != http.MethodGet || len(words) != 6 || words[0] != "api" || words[4] != "pods" {
+	answer, known := answers[r.URL.Path]
+	if len(words) == 6 && words[0] == "api" && words[4] == "pods" {
+		answer, known = fmt.Sprintf(`{"kind":"Pod","apiVersion":"v1","metadata":{"name":%q,"namespace":%q},`+
+			`"spec":{"containers":[{"name":"main","stdin":true}]},"status":{"phase":"Running"}}`, words[5], words[3]), true
+	}
+	if !known || r.Method != http.MethodGet {
 		return false
 	}
 	w.Header().Set("Content-Type", "application/json")
-	fmt.Fprintf(w, `{"kind":"Pod","apiVersion":"v1","metadata":{"name":%q,"namespace":%q},`+
-		`"spec":{"containers":[{"name":"main","stdin":true}]},"status":{"phase":"Running"}}`, words[5], words[3])
+	fmt.Fprint(w, answer)
 	return true
 }
 

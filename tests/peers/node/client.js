@@ -1,7 +1,10 @@
 // @kubernetes/client-node with a command line like kubectl's: --server=URL VERB [-i] [-t] POD [:PORT] [-- COMMAND].
+import { linkSync, mkdtempSync, renameSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { basename, dirname, join } from 'node:path';
 import { PassThrough } from 'node:stream';
-import { Attach, Exec, KubeConfig, PortForward } from '@kubernetes/client-node';
+import { finished } from 'node:stream/promises';
+import { Attach, Cp, Exec, KubeConfig, PortForward } from '@kubernetes/client-node';
 
 const words = process.argv.slice(2);
 const command = words.includes('--') ? words.splice(words.indexOf('--')).slice(1) : [];
@@ -45,6 +48,39 @@ async function forward(pod, port) {
     });
 }
 
+// Exec that tells when a session has ended: Cp itself does not wait for the one that it opens.
+class Watched extends Exec {
+    ended = new Promise((resolve) => (this.end = resolve));
+
+    exec(...all) {
+        const [stdout, told] = [all[4], all[8]];
+        all[8] = async (status) => {
+            const written = stdout && finished(stdout);
+            this.end(Promise.all([told(status), written]).then(() => status));
+        };
+        return super.exec(...all);
+    }
+}
+
+// Cp copies what is in a directory, so the file has one of its own here.
+async function copy(from, to) {
+    const exec = new Watched(config);
+    const cp = new Cp(config, exec);
+    const own = mkdtempSync('copy-');
+    const path = (word) => word.slice(word.indexOf(':') + 1);
+    const up = to.includes(':');
+    if (up) {
+        linkSync(from, join(own, basename(path(to))));
+        await cp.cpToPod('default', to.split(':')[0], 'main', own, dirname(path(to)));
+    } else {
+        await cp.cpFromPod('default', from.split(':')[0], 'main', basename(path(from)), own, dirname(path(from)));
+    }
+    end(await exec.ended);
+    if (!up) {
+        renameSync(join(own, basename(path(from))), to);
+    }
+}
+
 if (tty) {
     process.stdin.setRawMode(true);
 }
@@ -58,6 +94,9 @@ switch (verb) {
         await new Attach(config)
             .attach('default', rest[0], 'main', process.stdout, tty ? null : process.stderr, stdin, tty)
             .catch(fail);
+        break;
+    case 'cp':
+        await copy(...rest).catch(fail);
         break;
     default:
         await forward(rest[0], Number(rest[1].slice(1)));

@@ -13,7 +13,7 @@ use crate::install::{place, source, step};
 use crate::table::{Cell, Cells, Row, Suite, Table};
 
 /// The Autobahn suite against the engine's WebSocket layer, as server and as client.
-pub(crate) const SUITE: Suite = Suite { name: "autobahn", tables };
+pub(crate) const SUITE: Suite = Suite { name: "autobahn", tables, required: true };
 
 /// Of the suite. 8 and 11 do not exist; 12 and 13 are about compression.
 const SECTIONS: [&str; 9] = ["1", "2", "3", "4", "5", "6", "7", "9", "10"];
@@ -98,18 +98,14 @@ fn install() -> Result<PathBuf, String> {
     let python = python_2().ok_or("no Python 2.7 on this machine, which the Autobahn suite is written in")?;
     let home = place("autobahn")?;
     let tool = home.join("virtualenv");
-    let pip = ["-m", "pip", "install", "--quiet", "--target"];
-    step(Command::new(&python).args(pip).arg(&tool).arg("virtualenv==16.7.12"))?;
+    let verified = ["install", "--quiet", "--no-deps", "--require-hashes", "--requirement"];
+    let virtualenv = source("autobahn/virtualenv.txt");
+    let mut pip = Command::new(&python);
+    step(pip.args(["-m", "pip"]).args(verified).arg(virtualenv).arg("--target").arg(&tool))?;
     let mut create = Command::new(&python);
     step(create.args(["-m", "virtualenv", "--no-download"]).arg(home.join("venv")).env("PYTHONPATH", &tool))?;
-    let pinned = source("autobahn/requirements.txt");
-    let pip = |arguments: &[&str]| {
-        step(Command::new(home.join("venv/bin/pip")).args(["install", "--quiet"]).args(arguments))
-    };
-    // What is built from source is built with these.
-    pip(&["setuptools==44.1.1", "wheel==0.36.2"])?;
-    pip(&["--only-binary", "cryptography,cffi", "-r", &pinned.to_string_lossy()])?;
-    pip(&["--no-deps", "autobahntestsuite==25.10.1"])?;
+    let mut pip = Command::new(home.join("venv/bin/pip"));
+    step(pip.args(verified).arg(source("autobahn/requirements.txt")))?;
     Ok(wstest)
 }
 

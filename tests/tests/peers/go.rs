@@ -2,54 +2,69 @@ use strait_tests::strait;
 
 use crate::install::GoPeers;
 use crate::scenario::{
-    ATTACH, DATE, Difference, FORWARD, MISSING, REFUSED, STDIN, STREAMS, Scenario, TAIL, TERMINAL,
+    ATTACH, COUNTED_STDIN, DATE, FORWARD, MISSING, REFUSED, STDIN, STREAMS, Scenario, TAIL, TERMINAL,
 };
 use crate::table::{Suite, Table};
 use crate::way::{Client, Node, Proxy, Way};
 
 /// Upstream's own code as client, as proxy and as node, and Strait in place of each of them.
-pub(crate) const SUITE: Suite = Suite { name: "go", tables };
+pub(crate) const SUITE: Suite = Suite { name: "go", tables, required: true };
 
 const SCENARIOS: &[Scenario] = &[DATE, STREAMS, STDIN, TAIL, MISSING, TERMINAL, ATTACH, FORWARD, REFUSED];
 
+/// Those that need no half-close and no tunnel: WebSocket v4 has neither.
+const WITH_V4: &[Scenario] = &[DATE, STREAMS, COUNTED_STDIN, TAIL, MISSING, TERMINAL, ATTACH];
+
 const KUBELET: &[&str] = &["--upstream-kind", "kubelet"];
+const KUBELET_WITH_V4: &[&str] = &["--upstream-kind", "kubelet", "--upstream-protocol", "websocket"];
 
 fn tables(_full: bool) -> Result<Vec<Table>, String> {
     let new = GoPeers::build("go")?;
     let old = GoPeers::build("go-old")?;
     let transport = |name: &str| Client::new(new.program("client")).with(format!("--transport={name}"));
-    let clients = [
-        (format!("Go {} WebSocket", new.version), transport("websocket")),
-        (format!("Go {} SPDY", new.version), transport("spdy")),
-    ];
+    let go = |name: &str| (format!("Go {} {name}", new.version), transport(&name.to_lowercase()));
     let strait = Client::new(strait());
-    let clients = clients.into_iter().chain([
-        ("Strait WebSocket".into(), strait.clone()),
-        ("Strait SPDY".into(), strait.with_variable("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "false")),
-    ]);
-    let mut ways = Vec::new();
-    for (name, client) in clients {
-        ways.extend(all_ways(&name, &client, &new));
+    let strait_spdy = strait.clone().with_variable("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "false");
+    let strait_spdy = strait_spdy.with_variable("KUBECTL_PORT_FORWARD_WEBSOCKETS", "false");
+    let strait_spdy = ("Strait SPDY".to_owned(), strait_spdy);
+    let clients =
+        [go("WebSocket"), go("SPDY"), ("Strait WebSocket".into(), strait.clone()), strait_spdy.clone()];
+    let mut ways: Vec<_> = clients.iter().flat_map(|client| all_ways(client, &new)).collect();
+    // Both try WebSocket first, in front of a proxy that has never heard of it.
+    for (name, client) in [go("fallback"), ("Strait fallback".into(), strait)] {
+        let name = format!("{name} → Go {} → Go {}", old.version, new.version);
+        ways.push(Way { name, client, proxy: Proxy::Go(old.clone()), node: Node::Go(new.clone()) });
     }
-    let falling = Way {
-        name: format!("Go {} fallback → Go {} → Go {}", new.version, old.version, new.version),
-        client: transport("fallback"),
-        proxy: Proxy::Go(old.clone()),
+    ways.extend(all_ways(&(format!("Go {} SPDY", old.version), Client::new(old.program("client"))), &old));
+    // Less the one without anything old.
+    ways.extend(all_ways(&strait_spdy, &old).into_iter().take(3));
+    let with_v4 = clients.map(|(name, client)| Way {
+        name: format!("{name} → Strait, WebSocket → Go {}", new.version),
+        client,
+        proxy: Proxy::Strait(KUBELET_WITH_V4),
         node: Node::Go(new.clone()),
-    };
-    ways.push(falling);
-    ways.extend(all_ways(&format!("Go {} SPDY", old.version), &Client::new(old.program("client")), &old));
-    let columns = SCENARIOS.iter().map(|scenario| scenario.name.into()).collect();
-    Ok(vec![Table {
-        about: "Client → proxy → node.".into(),
-        columns,
-        rows: ways.into_iter().map(|way| way.row(SCENARIOS, DIFFERENCES)).collect(),
-        notes: Difference::notes(DIFFERENCES),
-    }])
+    });
+    Ok(vec![
+        table("Client → proxy → node.", SCENARIOS, ways),
+        table(
+            "Over WebSocket to upstream's streaming server, which speaks v4 and no tunnel: there is no end of the input.",
+            WITH_V4,
+            with_v4.into(),
+        ),
+    ])
+}
+
+fn table(about: &str, scenarios: &'static [Scenario], ways: Vec<Way>) -> Table {
+    Table {
+        about: about.into(),
+        columns: scenarios.iter().map(|scenario| scenario.name.into()).collect(),
+        rows: ways.into_iter().map(|way| way.row(scenarios, &[])).collect(),
+        notes: Vec::new(),
+    }
 }
 
 /// {Go, Strait} proxy x {Go, Strait} node.
-fn all_ways(name: &str, client: &Client, peers: &GoPeers) -> Vec<Way> {
+fn all_ways((name, client): &(String, Client), peers: &GoPeers) -> Vec<Way> {
     let go = format!("Go {}", peers.version);
     let mut ways = Vec::new();
     for strait_proxy in [false, true] {
@@ -71,5 +86,3 @@ fn all_ways(name: &str, client: &Client, peers: &GoPeers) -> Vec<Way> {
     }
     ways
 }
-
-const DIFFERENCES: &[Difference] = &[];

@@ -69,34 +69,47 @@ pub(crate) fn python() -> Result<PathBuf, String> {
 /// The same, with Python's `kubernetes`; its version.
 pub(crate) fn python_kubernetes() -> Result<(PathBuf, String), String> {
     let (python, pinned) = (python()?, source("python/requirements.txt"));
-    step(
-        Command::new(&python)
-            .args(["-m", "pip", "install", "--quiet", "--require-hashes", "-r"])
-            .arg(&pinned),
-    )?;
-    let requirements = fs::read_to_string(pinned).map_err(|error| error.to_string())?;
+    let requirements = fs::read_to_string(&pinned).map_err(|error| error.to_string())?;
+    once(&peers().join("python/installed.txt"), requirements.as_bytes(), || {
+        let pip = ["-m", "pip", "install", "--quiet", "--require-hashes", "--requirement"];
+        step(Command::new(&python).args(pip).arg(&pinned))
+    })?;
     let version =
         requirements.lines().find_map(|line| line.strip_prefix("kubernetes==")).ok_or("no version")?;
     Ok((python, version.split(' ').next().unwrap_or_default().to_owned()))
 }
 
+/// Installs what `pinned` names, unless `mark` says that it is there. The mark is written last: what was interrupted is no
+/// installation.
+fn once(mark: &Path, pinned: &[u8], install: impl FnOnce() -> Result<String, String>) -> Result<(), String> {
+    if fs::read(mark).is_ok_and(|installed| installed == pinned) {
+        return Ok(());
+    }
+    install()?;
+    fs::write(mark, pinned).map_err(|error| error.to_string())
+}
+
 /// The program for Node, next to the packages of its lock file.
 pub(crate) fn node() -> Result<(PathBuf, String), String> {
-    let (source, place) = (source("node"), place("node")?);
+    let (place, version) = npm("node", "@kubernetes/client-node")?;
+    fs::copy(source("node/client.js"), place.join("client.js"))
+        .map_err(|error| format!("client.js: {error}"))?;
+    Ok((place.join("client.js"), version))
+}
+
+/// The packages of the lock file in `tests/peers/NAME`, which npm verifies; where they are, and the version of `package`.
+pub(crate) fn npm(name: &str, package: &str) -> Result<(PathBuf, String), String> {
+    let (source, place) = (source(name), place(name)?);
     let lock = fs::read(source.join("package-lock.json")).map_err(|error| error.to_string())?;
-    // Written when all is there: what was interrupted is no installation.
-    let mark = place.join("installed.json");
-    let fresh = fs::read(&mark).is_ok_and(|installed| installed == lock);
-    for name in ["client.js", "package.json", "package-lock.json"] {
-        fs::copy(source.join(name), place.join(name)).map_err(|error| format!("{name}: {error}"))?;
-    }
-    if !fresh {
-        step(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&place))?;
-        fs::write(mark, &lock).map_err(|error| error.to_string())?;
-    }
+    once(&place.join("installed.json"), &lock, || {
+        for name in ["package.json", "package-lock.json"] {
+            fs::copy(source.join(name), place.join(name)).map_err(|error| format!("{name}: {error}"))?;
+        }
+        step(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&place))
+    })?;
     let lock: serde_json::Value = serde_json::from_slice(&lock).map_err(|error| error.to_string())?;
-    let package = &lock["packages"]["node_modules/@kubernetes/client-node"];
-    Ok((place.join("client.js"), package["version"].as_str().unwrap_or_default().to_owned()))
+    let version = &lock["packages"][format!("node_modules/{package}")]["version"];
+    Ok((place, version.as_str().ok_or("no version")?.to_owned()))
 }
 
 /// The program with kube-rs.

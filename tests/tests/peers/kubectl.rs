@@ -1,3 +1,4 @@
+use std::env;
 use std::process::Command;
 
 use strait_tests::kubectl_1_20;
@@ -10,7 +11,7 @@ use crate::table::{Row, Suite, Table};
 use crate::way::{Client, Node, Proxy, Way};
 
 /// kubectl of every minor version that a registry has, with WebSocket on and off.
-pub(crate) const SUITE: Suite = Suite { name: "kubectl", tables };
+pub(crate) const SUITE: Suite = Suite { name: "kubectl", tables, required: true };
 
 const SCENARIOS: &[Scenario] =
     &[DATE, STREAMS, STDIN, TAIL, MISSING, TERMINAL, ATTACH, COPY, FORWARD, REFUSED];
@@ -20,6 +21,20 @@ const SLICE: [&str; 5] = ["1.20", "1.29", "1.30", "1.31", "newest"];
 
 const SWITCHES: [&str; 2] = ["KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "KUBECTL_PORT_FORWARD_WEBSOCKETS"];
 
+struct Variant {
+    name: &'static str,
+    websocket: bool,
+    proxy: Proxy,
+    in_slice: bool,
+}
+
+const WAYS: [Variant; 4] = [
+    Variant { name: "WebSocket off, gateway", websocket: false, proxy: Proxy::Strait(&[]), in_slice: true },
+    Variant { name: "WebSocket on, gateway", websocket: true, proxy: Proxy::Strait(&[]), in_slice: true },
+    Variant { name: "WebSocket off, node", websocket: false, proxy: Proxy::None, in_slice: false },
+    Variant { name: "WebSocket on, node", websocket: true, proxy: Proxy::None, in_slice: true },
+];
+
 #[expect(
     clippy::unnecessary_wraps,
     reason = "as all suites have it; here a peer that is missing is missing in its rows"
@@ -28,7 +43,8 @@ fn tables(full: bool) -> Result<Vec<Table>, String> {
     let versions = install::kubectl_versions();
     let wanted = versions.into_iter().filter(|version| full || SLICE.contains(&&**version));
     let mut found: Vec<_> = wanted.map(|version| (install::kubectl(&version), version)).collect();
-    found.push((Ok("kubectl".into()), "of this machine".into()));
+    let own = env::var_os("KUBECTL").unwrap_or_else(|| "kubectl".into());
+    found.push((Ok(own.into()), "of this machine".into()));
     if full {
         found.push((kubectl_1_20().map(Into::into).map_err(Into::into), "of Debian".into()));
     }
@@ -40,24 +56,22 @@ fn tables(full: bool) -> Result<Vec<Table>, String> {
                 told["clientVersion"]["gitVersion"].as_str().unwrap_or("without a version").to_owned();
             Ok((Client::new(program), exact))
         });
-        ["false", "true"].map(|switch| match &client {
-            Ok((client, exact)) => Way {
-                name: format!(
-                    "{version} ({exact}), WebSocket {}",
-                    if switch == "true" { "on" } else { "off" }
-                ),
-                client: SWITCHES
-                    .iter()
-                    .fold(client.clone(), |client, name| client.with_variable(name, switch)),
-                proxy: Proxy::Strait(&[]),
-                node: Node::Strait(&[]),
+        let ways = WAYS.iter().filter(|way| full || way.in_slice);
+        ways.map(|way| match &client {
+            Ok((client, exact)) => {
+                let name = format!("{version} ({exact}), {}", way.name);
+                let client = SWITCHES.iter().fold(client.clone(), |client, name| {
+                    client.with_variable(name, if way.websocket { "true" } else { "false" })
+                });
+                let way = Way { name, client, proxy: way.proxy.clone(), node: Node::Strait(&[]) };
+                way.row(SCENARIOS, DIFFERENCES)
             }
-            .row(SCENARIOS, DIFFERENCES),
-            Err(why) => Row::not_run(version.clone(), why),
+            Err(why) => Row::not_run(format!("{version}, {}", way.name), why),
         })
+        .collect::<Vec<_>>()
     });
     Ok(vec![Table {
-        about: "kubectl → Strait → Strait.".into(),
+        about: "kubectl in front of `strait gateway` and `strait node`, or of the node alone.".into(),
         columns: SCENARIOS.iter().map(|scenario| scenario.name.into()).collect(),
         rows: rows.collect(),
         notes: Difference::notes(DIFFERENCES),

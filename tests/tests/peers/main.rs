@@ -6,6 +6,7 @@
 
 mod autobahn;
 mod browser;
+mod containerd;
 mod echo;
 mod go;
 mod install;
@@ -17,10 +18,12 @@ mod way;
 
 use std::env;
 use std::process::ExitCode;
+use std::sync::mpsc;
+use std::thread;
 
-use crate::table::{Report, Suite};
+use crate::table::{Installed, Report, Suite};
 
-const SUITES: [Suite; 7] = [
+static SUITES: [Suite; 8] = [
     go::SUITE,
     kubectl::SUITE,
     libraries::PYTHON,
@@ -28,6 +31,7 @@ const SUITES: [Suite; 7] = [
     libraries::RUST,
     autobahn::SUITE,
     browser::SUITE,
+    containerd::SUITE,
 ];
 
 fn main() -> ExitCode {
@@ -45,9 +49,17 @@ fn main() -> ExitCode {
         eprintln!("no peers are called {unknown}; there are {}", known.join(", "));
         return ExitCode::FAILURE;
     }
+    let wanted = SUITES.iter().filter(|suite| named.is_empty() || named.contains(&suite.name));
     let mut report = Report::default();
-    for suite in SUITES.iter().filter(|suite| named.is_empty() || named.contains(&suite.name)) {
-        report.run(suite, full);
-    }
+    thread::scope(|scope| {
+        // What one suite needs is fetched and built while another runs.
+        let (installed, suites) = mpsc::sync_channel(1);
+        scope.spawn(move || {
+            wanted.map(|suite| Installed::of(suite, full)).try_for_each(|suite| installed.send(suite))
+        });
+        for suite in suites {
+            report.run(suite);
+        }
+    });
     report.end()
 }

@@ -1,8 +1,9 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::Stdio;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use strait_tests::{Checksum, Finished, Kubectl, Random, Running, Terminal, checksum_of, copy_paced};
 
@@ -13,6 +14,8 @@ const PATIENCE: Duration = Duration::from_mins(3);
 const BIG: usize = 32 << 20;
 /// Bytes a second of a slow reader.
 const SLOW: u32 = 24_000_000;
+/// What everybody says of a port that nobody listens on.
+const REFUSAL: &str = "refused";
 
 /// Something that a person does with a client, whichever way it goes.
 pub(crate) struct Scenario {
@@ -93,41 +96,29 @@ pub(crate) const STREAMS: Scenario = Scenario {
 /// The end of the input arrives, and output goes on behind it.
 pub(crate) const STDIN: Scenario = Scenario {
     name: "32 MiB in, half-close",
-    run: |client| {
-        let script = ["exec", "-i", "demo", "--", "sh", "-c", "sha256sum; sleep 0.3; echo later"];
-        let mut running = client.start(&script, Stdio::piped(), PATIENCE);
-        let (mut random, mut expected) = (Random::of_this_run(), Checksum::new());
-        let mut buffer = vec![0; 1 << 20];
-        for _ in 0..BIG / buffer.len() {
-            random.fill(&mut buffer);
-            expected.write_all(&buffer).expect("sha256sum takes input");
-            running.write(&buffer);
-        }
-        let (mut seen, sum) = (Seen::from(running.finish()), expected.finish());
-        seen.stdout = seen.stdout.replace(&sum, "the sum\n");
-        seen
-    },
+    run: |client| sends(client, "sha256sum; sleep 0.3; echo later"),
+    expects: |seen| seen.is("the sum\nlater\n"),
+};
+
+/// The same where the end of the input cannot be told.
+pub(crate) const COUNTED_STDIN: Scenario = Scenario {
+    name: "32 MiB in, counted",
+    run: |client| sends(client, &format!("head -c {BIG} | sha256sum; sleep 0.3; echo later")),
     expects: |seen| seen.is("the sum\nlater\n"),
 };
 
 /// The tail of the output is still on its way when the process has ended.
 pub(crate) const TAIL: Scenario = Scenario {
     name: "32 MiB out, slowly read",
-    run: |client| {
-        let numbers = format!("seq 1 9999999 | head -c {BIG}");
-        let script = format!("sleep 0.1; {numbers}; echo end >&2; exit 3");
-        let mut running = client.start(&["exec", "demo", "--", "sh", "-c", &script], Stdio::null(), PATIENCE);
-        let mut stdout = running.stdout.take().expect("standard output is a pipe");
-        let mut sum = Checksum::new();
-        let copied = copy_paced(&mut stdout, &mut sum, SLOW).expect("the output can be read");
-        let same = if sum.finish() == checksum_of(&numbers) { "the same" } else { "other" };
-        Seen { stdout: format!("{copied} bytes, {same}"), ..running.finish().into() }
-    },
-    expects: |seen| {
-        seen.code == Some(3)
-            && seen.stdout == format!("{BIG} bytes, the same")
-            && seen.stderr == "end\ncommand terminated with exit code 3\n"
-    },
+    run: |client| reads_slowly(client, BIG),
+    expects: |seen| has_tail(seen, BIG),
+};
+
+/// The same for a client whose time for it grows with the square of the length.
+pub(crate) const SHORT_TAIL: Scenario = Scenario {
+    name: "4 MiB out, slowly read",
+    run: |client| reads_slowly(client, BIG / 8),
+    expects: |seen| has_tail(seen, BIG / 8),
 };
 
 pub(crate) const MISSING: Scenario = Scenario {
@@ -156,10 +147,9 @@ pub(crate) const TERMINAL: Scenario = Scenario {
         terminal.resize(41, 123);
         terminal.types("until [ \"$(stty size)\" = '41 123' ]; do sleep 0.05; done; echo re''sized\r");
         terminal.reads("\nresized\r");
-        terminal.types("echo as''leep; sleep 1000\r");
+        // It says itself that it runs: a shell that is just starting a program may lose the signal.
+        terminal.types("sh -c \"echo as''leep; exec sleep 1000\"\r");
         terminal.reads("\nasleep\r");
-        // A shell that is just starting a program may lose the signal.
-        thread::sleep(Duration::from_millis(500));
         terminal.types("\x03");
         terminal.reads("prompt> ");
         terminal.types("exit 42\r");
@@ -199,10 +189,13 @@ pub(crate) const REFUSED: Scenario = Scenario {
         let mut rest = Vec::new();
         let _ = socket.read_to_end(&mut rest);
         // The word of it may come behind the end of the connection.
-        running.ends_within(Duration::from_millis(300));
+        let (asked, patience) = (Instant::now(), Duration::from_secs(10));
+        while !running.stderr().contains(REFUSAL) && asked.elapsed() < patience {
+            thread::sleep(Duration::from_millis(10));
+        }
         Seen { code: Some(0), stdout: String::from_utf8_lossy(&rest).into(), stderr: running.stderr() }
     },
-    expects: |seen| seen.stdout.is_empty() && seen.stderr.contains("refused"),
+    expects: |seen| seen.stdout.is_empty() && seen.stderr.contains(REFUSAL),
 };
 
 /// A directory with a file goes to the pod, and comes back from there.
@@ -221,14 +214,16 @@ pub(crate) const COPY: Scenario = Scenario {
             let mut command = client.command(&["cp", from, to]);
             Running::start(command.current_dir(here.path()), PATIENCE).finish()
         };
-        let there = there.path().display();
-        let up = copy("file", &format!("demo:{there}/file"));
-        let down = copy(&format!("demo:{there}/file"), "back");
-        let same = std::fs::read(here.path().join("back")).is_ok_and(|back| back == data);
+        let place = there.path().join("file");
+        let in_the_pod = format!("demo:{}", place.display());
+        let up = copy("file", &in_the_pod);
+        let down = copy(&in_the_pod, "back");
+        let is_whole = |path: &Path| std::fs::read(path).is_ok_and(|copied| copied == data);
+        let stdout = format!("{} {}", is_whole(&place), is_whole(&here.path().join("back")));
         let code = up.status.code().max(down.status.code());
-        Seen { code, stdout: same.to_string(), stderr: up.stderr + &down.stderr }
+        Seen { code, stdout, stderr: up.stderr + &down.stderr }
     },
-    expects: |seen| seen.code == Some(0) && seen.stdout == "true",
+    expects: |seen| seen.code == Some(0) && seen.stdout == "true true",
 };
 
 /// A port whose connections get back all that they send, up to their half-close.
@@ -248,6 +243,38 @@ fn echo() -> u16 {
 
 fn closed_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+}
+
+fn sends(client: &Kubectl, script: &str) -> Seen {
+    let script = ["exec", "-i", "demo", "--", "sh", "-c", script];
+    let mut running = client.start(&script, Stdio::piped(), PATIENCE);
+    let (mut random, mut expected) = (Random::of_this_run(), Checksum::new());
+    let mut buffer = vec![0; 1 << 20];
+    for _ in 0..BIG / buffer.len() {
+        random.fill(&mut buffer);
+        expected.write_all(&buffer).expect("sha256sum takes input");
+        running.write(&buffer);
+    }
+    let (mut seen, sum) = (Seen::from(running.finish()), expected.finish());
+    seen.stdout = seen.stdout.replace(&sum, "the sum\n");
+    seen
+}
+
+fn reads_slowly(client: &Kubectl, length: usize) -> Seen {
+    let numbers = format!("seq 1 9999999 | head -c {length}");
+    let script = format!("sleep 0.1; {numbers}; echo end >&2; exit 3");
+    let mut running = client.start(&["exec", "demo", "--", "sh", "-c", &script], Stdio::null(), PATIENCE);
+    let mut stdout = running.stdout.take().expect("standard output is a pipe");
+    let mut sum = Checksum::new();
+    let copied = copy_paced(&mut stdout, &mut sum, SLOW).expect("the output can be read");
+    let same = if sum.finish() == checksum_of(&numbers) { "the same" } else { "other" };
+    Seen { stdout: format!("{copied} bytes, {same}"), ..running.finish().into() }
+}
+
+fn has_tail(seen: &Seen, length: usize) -> bool {
+    seen.code == Some(3)
+        && seen.stdout == format!("{length} bytes, the same")
+        && seen.stderr == "end\ncommand terminated with exit code 3\n"
 }
 
 fn forwards(client: &Kubectl, half_close: bool) -> Seen {

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use std::{env, fmt, fs, io, thread};
 
 /// How many rows run at a time.
@@ -21,6 +21,8 @@ pub(crate) struct Suite {
     /// Installs the peers and lays out their tables. True asks for all of them, false for what CI has time for. The error says why
     /// there are none.
     pub(crate) tables: fn(full: bool) -> Result<Vec<Table>, String>,
+    /// False if it needs more of a machine than others: where it cannot run, that is said, and is no failure.
+    pub(crate) required: bool,
 }
 
 /// Ways through peers, each of them under the same headings.
@@ -119,30 +121,49 @@ fn text(panic: &(dyn Any + Send)) -> String {
 pub(crate) struct Report {
     passed: usize,
     failed: Vec<String>,
-    not_run: Vec<String>,
+    /// With the reason, and whether the suite is required.
+    not_run: Vec<(String, bool)>,
+}
+
+/// A suite whose peers are there, or why not.
+pub(crate) struct Installed {
+    suite: &'static Suite,
+    tables: Result<Vec<Table>, String>,
+    time: Duration,
+}
+
+impl Installed {
+    /// Installs the peers of a suite.
+    pub(crate) fn of(suite: &'static Suite, full: bool) -> Self {
+        let started = Instant::now();
+        let tables = catch_unwind(AssertUnwindSafe(|| (suite.tables)(full)));
+        let tables = tables.unwrap_or_else(|panic| Err(text(&*panic)));
+        Self { suite, tables, time: started.elapsed() }
+    }
 }
 
 impl Report {
     /// Runs a suite and writes its tables down.
-    pub(crate) fn run(&mut self, suite: &Suite, full: bool) {
-        println!("\n== {}", suite.name);
-        let tables = catch_unwind(AssertUnwindSafe(|| (suite.tables)(full)));
-        let tables = match tables.unwrap_or_else(|panic| Err(text(&*panic))) {
+    pub(crate) fn run(&mut self, installed: Installed) {
+        let Installed { suite, tables, time } = installed;
+        println!("\n== {}, installed in {:.1} s", suite.name, time.as_secs_f32());
+        let started = Instant::now();
+        let tables = match tables {
             Ok(tables) => tables,
             Err(why) => {
                 println!("NOT RUN {}: {why}", suite.name);
-                self.not_run.push(format!("{}: {why}", suite.name));
+                self.not_run.push((format!("{}: {why}", suite.name), suite.required));
                 return;
             }
         };
-        let section = tables.into_iter().map(|table| self.table(suite.name, table)).collect::<String>();
-        println!("\n{section}");
+        let section = tables.into_iter().map(|table| self.table(suite, table)).collect::<String>();
+        println!("\n{section}\n{}: {:.1} s", suite.name, started.elapsed().as_secs_f32());
         if env::var_os("CI").is_none() {
             write_down(suite.name, &section);
         }
     }
 
-    fn table(&mut self, suite: &str, table: Table) -> String {
+    fn table(&mut self, suite: &Suite, table: Table) -> String {
         let columns = table.columns;
         let names: Vec<String> = table.rows.iter().map(|row| row.name.clone()).collect();
         let waiting = Mutex::new(table.rows.into_iter().enumerate());
@@ -165,7 +186,8 @@ impl Report {
             format!("{}\n\n| |{}|\n|---|{}\n", table.about, columns.join("|"), "---|".repeat(columns.len()));
         for ((_, cells), name) in filled.into_iter().zip(names) {
             for (cell, column) in cells.iter().zip(&columns) {
-                self.count(cell, &format!("{suite}: {name}: {column}"));
+                let name = format!("{}: {name}: {column}", suite.name);
+                self.count(cell, &name, suite.required);
             }
             let cells: Vec<_> = cells.iter().map(Cell::to_string).collect();
             let _ = writeln!(text, "|{name}|{}|", cells.join("|"));
@@ -178,12 +200,12 @@ impl Report {
         text
     }
 
-    fn count(&mut self, cell: &Cell, name: &str) {
+    fn count(&mut self, cell: &Cell, name: &str, required: bool) {
         match cell {
             Cell::Same | Cell::Differs(_) | Cell::Value(_) => self.passed += 1,
             Cell::Absent => {}
             Cell::Failed(why) => self.failed.push(format!("{name}\n{why}")),
-            Cell::NotRun(why) => self.not_run.push(format!("{name}: {why}")),
+            Cell::NotRun(why) => self.not_run.push((format!("{name}: {why}"), required)),
         }
     }
 
@@ -192,11 +214,12 @@ impl Report {
         for failure in &self.failed {
             println!("\nFAILED {failure}");
         }
-        for missing in &self.not_run {
+        for (missing, _) in &self.not_run {
             println!("NOT RUN: {missing}");
         }
-        let required = env::var_os("STRAIT_REQUIRE_PEERS").is_some_and(|value| value == "1");
-        let failed = self.failed.len() + if required { self.not_run.len() } else { 0 };
+        let all = env::var_os("STRAIT_REQUIRE_PEERS").is_some_and(|value| value == "1");
+        let missing = self.not_run.iter().filter(|(_, required)| all && *required).count();
+        let failed = self.failed.len() + missing;
         println!("\n{} passed, {failed} failed, {} skipped", self.passed, self.not_run.len());
         ExitCode::from(u8::from(failed > 0))
     }

@@ -1,8 +1,10 @@
 use std::ffi::OsString;
 use std::process::Command;
+use std::sync::Arc;
 
 use strait_tests::{Kubectl, Server};
 
+use crate::containerd::Runtime;
 use crate::install::GoPeers;
 use crate::scenario::{Difference, Scenario};
 use crate::table::{Cell, Cells, Row};
@@ -33,6 +35,8 @@ pub(crate) enum Node {
     Strait(&'static [&'static str]),
     /// Upstream's streaming server.
     Go(GoPeers),
+    /// containerd behind a kubelet, with Strait between the two or without.
+    Containerd { runtime: Arc<Runtime>, peers: GoPeers, strait: bool },
 }
 
 /// One way from a client to a process.
@@ -48,9 +52,8 @@ pub(crate) struct Way {
 #[derive(Debug)]
 pub(crate) struct Rig {
     pub(crate) client: Kubectl,
-    // Dropped in this order, so that an end is not an error.
-    proxy: Option<Server>,
-    node: Server,
+    /// From the one that the client talks to. Dropped in this order, so that an end is not an error.
+    servers: Vec<Server>,
 }
 
 impl Client {
@@ -75,30 +78,36 @@ impl Client {
 }
 
 impl Node {
-    fn start(&self) -> Server {
+    fn start(&self) -> Vec<Server> {
         match self {
-            Self::Strait(arguments) => Server::node_with(arguments),
-            Self::Go(peers) => Server::of(Command::new(peers.program("server")).env("MAIN", "cat")),
+            Self::Strait(arguments) => vec![Server::node_with(arguments)],
+            Self::Go(peers) => vec![Server::of(Command::new(peers.program("server")).env("MAIN", "cat"))],
+            Self::Containerd { runtime, peers, strait: false } => vec![runtime.kubelet(peers, None)],
+            Self::Containerd { runtime, peers, strait: true } => {
+                let gateway = Server::gateway(&runtime.streaming(), &[]);
+                vec![runtime.kubelet(peers, Some(&gateway)), gateway]
+            }
         }
     }
 }
 
 impl Proxy {
-    fn start(&self, node: &Server) -> Option<Server> {
+    fn start(&self, node: &str) -> Option<Server> {
         match self {
             Self::None => None,
-            Self::Strait(arguments) => Some(Server::gateway(node.url(), arguments)),
-            Self::Go(peers) => Some(Server::of(Command::new(peers.program("proxy")).arg(node.url()))),
+            Self::Strait(arguments) => Some(Server::gateway(node, arguments)),
+            Self::Go(peers) => Some(Server::of(Command::new(peers.program("proxy")).arg(node))),
         }
     }
 }
 
 impl Way {
     fn start(&self) -> Rig {
-        let node = self.node.start();
-        let proxy = self.proxy.start(&node);
-        let client = self.client.to(proxy.as_ref().unwrap_or(&node).url());
-        Rig { client, proxy, node }
+        let mut servers = self.node.start();
+        if let Some(proxy) = self.proxy.start(servers[0].url()) {
+            servers.insert(0, proxy);
+        }
+        Rig { client: self.client.to(servers[0].url()), servers }
     }
 
     /// Goes this way with each scenario. What `differences` explain must be just as they say.
@@ -118,8 +127,8 @@ impl Way {
 impl Rig {
     fn check(&self, scenario: &Scenario, explained: Option<&Difference>) -> Cell {
         let logs = || {
-            let proxy = self.proxy.as_ref().map(Server::log).unwrap_or_default();
-            format!("--- proxy\n{proxy}--- node\n{}", self.node.log())
+            let logs = self.servers.iter().map(|server| format!("--- {}\n{}", server.url(), server.log()));
+            logs.collect::<String>()
         };
         if let Some(Difference { absent: true, .. }) = explained {
             return Cell::Absent;

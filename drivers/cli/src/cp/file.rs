@@ -185,8 +185,9 @@ async fn upload_once(
     file.seek(SeekFrom::Start(done))?;
     progress.start(Some(size), done);
     let mut source = Source { from: Origin::File(file.take(size - done)), sum, count: done, progress };
-    // So it ends where the protocol cannot tell the end of standard input, too.
-    let script = "if [ \"$3\" = 0 ]; then head -c \"$2\" > \"$1\"; else head -c \"$2\" >> \"$1\"; fi";
+    // `head` ends where the protocol cannot tell the end of standard input, too.
+    let script =
+        "if [ \"$3\" = 0 ]; then head -c \"$2\" 3>&1 > \"$1\"; else head -c \"$2\" 3>&1 >> \"$1\"; fi";
     let (left, at) = ((size - done).to_string(), done.to_string());
     if done < size || size == 0 {
         let command = ["sh", "-c", script, "strait", beside, &left, &at];
@@ -263,7 +264,7 @@ pub(super) async fn from_stdin(
     let beside = partial(to);
     progress.start(None, 0);
     let mut source = Source { from: Origin::Stream(stdin()), sum: Sha256::new(), count: 0, progress };
-    let command = ["sh", "-c", "cat > \"$1\"", "strait", &beside];
+    let command = ["sh", "-c", "cat 3>&1 > \"$1\"", "strait", &beside];
     if let Err(error) = remote.run(&command, Some(&mut source), tokio::io::sink()).await {
         return Err(anyhow::Error::new(error).context("the copy is not complete"));
     }

@@ -23,7 +23,7 @@ use embassy_net::{IpAddress, IpEndpoint, Ipv4Cidr, Stack, StackResources, Static
 use embassy_time::{Duration, Timer};
 use heapless::String;
 use static_cell::{ConstStaticCell, StaticCell};
-use strait_embassy::{Counters, Door, Gateway, Options, Place, Runner, State};
+use strait_embassy::{Backlog, Counters, Door, Gateway, Options, Place, Runner, State};
 
 use crate::board::Interrupt;
 use crate::ethernet::Ethernet;
@@ -47,7 +47,8 @@ const RING: usize = 2048;
 const REPORT: Duration = Duration::from_secs(1);
 
 static RESOURCES: ConstStaticCell<StackResources<SOCKETS>> = ConstStaticCell::new(StackResources::new());
-static STATE: ConstStaticCell<State<'static, CONNECTIONS, CLIENTS, LANE, RING>> = ConstStaticCell::new(State::new());
+static STATE: ConstStaticCell<State<CONNECTIONS, CLIENTS, LANE, RING>> = ConstStaticCell::new(State::new());
+static BACKLOG: StaticCell<Backlog<'static, CONNECTIONS, CLIENTS>> = StaticCell::new();
 static AUTHORITY: StaticCell<String<24>> = StaticCell::new();
 static PLACE: StaticCell<Place<'static>> = StaticCell::new();
 
@@ -88,7 +89,7 @@ fn serve(spawner: Spawner, stack: Stack<'static>) {
         upstream: IpEndpoint::new(IpAddress::Ipv4(*upstream.ip()), upstream.port()),
         options: Options::insecure_plaintext(authority),
     });
-    let (gateway, door, runners) = strait_embassy::new(STATE.take(), place);
+    let (gateway, door, runners) = strait_embassy::new(STATE.take(), BACKLOG.init(Backlog::new()), place);
     spawner.spawn(clients(door, stack).expect("it is started once"));
     for runner in runners {
         spawner.spawn(connections(runner, stack).expect("there are as many tasks as connections"));

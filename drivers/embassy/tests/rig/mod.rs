@@ -23,7 +23,9 @@ use embassy_net_driver_channel as channel;
 use embassy_net_driver_channel::driver::{HardwareAddress, LinkState};
 use embassy_time::Duration;
 use embedded_io_async::ErrorKind;
-use strait_embassy::{Connection, Counters, Filled, Gateway, Options, PassEnd, Place, State, pass_on};
+use strait_embassy::{
+    Backlog, Connection, Counters, Filled, Gateway, Options, PassEnd, Place, State, pass_on,
+};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -110,11 +112,12 @@ async fn run(
     for _ in 0..2 * CONNECTIONS {
         spawn_local(upstreams(hosts, upstream));
     }
-    let state = Box::leak(Box::new(State::<'static, CONNECTIONS, CLIENTS>::new()));
+    let state = Box::leak(Box::new(State::<CONNECTIONS, CLIENTS>::new()));
+    let backlog = Box::leak(Box::new(Backlog::new()));
     let mut options = Options::insecure_plaintext("10.0.0.2:10250");
     change(&mut options);
     let place = Box::leak(Box::new(Place { port: PORT, upstream: at(HOST, UPSTREAM_PORT), options }));
-    let (gateway, door, runners) = strait_embassy::new(state, place);
+    let (gateway, door, runners) = strait_embassy::new(state, backlog, place);
     spawn_local(door.run(ours));
     for runner in runners {
         spawn_local(runner.run(ours));

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::io;
 
-use strait::k8s::{Lossy, Outcome};
+use strait::k8s::Settled;
 use strait::leg::LegError;
 
 /// Most bytes of a status that are kept; Kubernetes writes some hundred.
@@ -70,23 +70,18 @@ impl Status {
         if self.is_too_long {
             return Err(SessionError::Status(format!("it is longer than {STATUS} bytes")));
         }
-        if !is_json {
-            return match self.bytes.trim_ascii() {
-                [] if in_order => Ok(Exit { code: 0 }),
-                [] => Err(SessionError::lost("the exit status", None)),
-                text => Err(SessionError::failed(format!("error executing remote command: {}", Lossy(text)))),
-            };
-        }
-        match Outcome::parse(&self.bytes) {
-            Ok(Outcome::Success) => Ok(Exit { code: 0 }),
-            Ok(Outcome::ExitCode(code)) => Ok(Exit { code }),
-            Ok(Outcome::Failure(failure)) => Err(SessionError::Failed {
+        match Settled::of(&self.bytes, is_json, in_order) {
+            Settled::Exit(code) => Ok(Exit { code }),
+            Settled::Failed(failure) => Err(SessionError::Failed {
                 code: failure.code,
                 reason: failure.reason.to_string(),
                 message: failure.message.to_string(),
             }),
-            Err(_) if self.bytes.is_empty() => Err(SessionError::lost("the exit status", None)),
-            Err(error) => Err(SessionError::Status(error.to_string())),
+            Settled::FailedText(text) => {
+                Err(SessionError::failed(format!("error executing remote command: {text}")))
+            }
+            Settled::Missing => Err(SessionError::lost("the exit status", None)),
+            Settled::Malformed(error) => Err(SessionError::Status(error.to_string())),
         }
     }
 }

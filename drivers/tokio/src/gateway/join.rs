@@ -1,11 +1,10 @@
-use strait::bridge::{Bridge, Carried, ExecBridge, Outcome, PortsBridge, TunnelBridge};
-use strait::gateway::Then;
-use strait::http::Request;
-use strait::k8s::{Ports, StreamSet, Subprotocol, Target};
-use strait::leg::{RawLeg, SpdyLeg, SpdyPorts, TunnelLeg, Tunnelled, WebSocketLeg, WebSocketPorts};
+use std::pin::Pin;
+
+use strait::bridge::{Bridge, Carried, ExecBridge, Outcome};
+use strait::gateway::{Join, Met, Then};
+use strait::k8s::StreamSet;
 use strait::spdy::{Inflate, LentBlocks};
 use strait::upgrade::Accepted;
-use strait::ws::MaskKeys;
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
@@ -19,7 +18,7 @@ use crate::stream::Stream;
 use crate::upstream::Upgraded;
 
 /// Both ends of a session, as they stand after upstream's upgrade.
-pub(super) struct Met<'a> {
+pub(super) struct Ends<'a> {
     pub(super) client: Stream,
     /// The client's request, and what came behind it.
     pub(super) head: &'a Head,
@@ -27,6 +26,45 @@ pub(super) struct Met<'a> {
     pub(super) streams: StreamSet,
     pub(super) upgraded: Upgraded,
     pub(super) then: Then,
+}
+
+/// What runs the session of two connections, whichever bridge it has.
+struct Joining<'a> {
+    gateway: &'a Gateway,
+    client: Stream,
+    head: &'a Head,
+    agreed: Option<Accepted>,
+    io: Stream,
+    answer: Head,
+    shutdown: &'a Shutdown,
+}
+
+impl<'a> Join for Joining<'a> {
+    type Blocks = LentBlocks<Box<Inflate>>;
+    type Output = Pin<Box<dyn Future<Output = Option<Ended>> + Send + 'a>>;
+
+    fn blocks(&mut self) -> Self::Blocks {
+        LentBlocks(Some(Box::default()))
+    }
+
+    fn run<B>(self, legs: &'static str, bridge: B, upstream: B::Upstream) -> Self::Output
+    where
+        B: Bridge + Send + 'static,
+        B::Upstream: Send + 'static,
+    {
+        let Self { gateway, mut client, head, agreed, io, answer, shutdown } = self;
+        Box::pin(async move {
+            send(&mut client, &to_101(&agreed?)).await?;
+            let dial = connected(io, upstream, answer.behind().to_vec());
+            let summary = gateway.run(bridge, client, head.behind(), dial, shutdown).await;
+            Some(Ended { legs, summary })
+        })
+    }
+
+    fn pass_on(self) -> Self::Output {
+        let Self { gateway, client, head, io, answer, shutdown, .. } = self;
+        Box::pin(async move { gateway.pass_on(client, head, io, &answer, shutdown).await })
+    }
 }
 
 /// A session that has ended.
@@ -43,64 +81,12 @@ pub(super) type Exec<A, B> = ExecBridge<A, B>;
 
 impl Gateway {
     /// Answers the client and joins it with upstream, to the end of the session. `None` if the client is gone.
-    pub(super) async fn join(&self, met: Met<'_>, shutdown: &Shutdown) -> Option<Ended> {
-        let Met { mut client, head, agreed, streams, upgraded, then } = met;
-        let Upgraded { io, head: answer, protocol } = upgraded;
-        let is_passed_on = match (then, agreed) {
-            (_, None) | (Then::PassOn, _) => true,
-            (Then::PassOnOrTranslate, Some(agreed)) => protocol == agreed.protocol,
-            (_, Some(_)) => false,
-        };
-        let Some(agreed) = agreed.filter(|_| !is_passed_on) else {
-            return self.pass_on(client, head, io, &answer, shutdown).await;
-        };
-        send(&mut client, &to_101(&agreed)).await?;
-        let (limits, behind) = (&self.limits, answer.behind().to_vec());
-        let keys = MaskKeys::new(random());
-        let (legs, summary) = match then {
-            Then::ToSpdy => {
-                let bridge = Exec::new(WebSocketLeg::server(agreed.protocol, limits), streams, limits);
-                let dial = connected(io, SpdyLeg::client(streams, protocol, limits), behind);
-                ("WebSocket to SPDY/3.1", self.run(bridge, client, head.behind(), dial, shutdown).await)
-            }
-            Then::PassOn | Then::PassOnOrTranslate => {
-                let bridge = Exec::new(WebSocketLeg::server(agreed.protocol, limits), streams, limits);
-                let dial = connected(io, WebSocketLeg::client(protocol, limits, keys), behind);
-                ("WebSocket to WebSocket", self.run(bridge, client, head.behind(), dial, shutdown).await)
-            }
-            Then::ToWebSocket => {
-                let blocks = LentBlocks(Some(Box::<Inflate>::default()));
-                let leg = SpdyLeg::server(streams, agreed.protocol, limits, blocks);
-                let dial = connected(io, WebSocketLeg::client(protocol, limits, keys), behind);
-                let bridge = Exec::new(leg, streams, limits);
-                ("SPDY/3.1 to WebSocket", self.run(bridge, client, head.behind(), dial, shutdown).await)
-            }
-            Then::TunnelToSpdy => {
-                let bridge = TunnelBridge::new(TunnelLeg::server(limits), limits);
-                let dial = connected(io, RawLeg::new(), behind);
-                ("tunnel to SPDY/3.1", self.run(bridge, client, head.behind(), dial, shutdown).await)
-            }
-            Then::SpdyToTunnel => {
-                let bridge = TunnelBridge::new(RawLeg::new(), limits);
-                let dial = connected(io, TunnelLeg::client(limits, keys), behind);
-                ("SPDY/3.1 to tunnel", self.run(bridge, client, head.behind(), dial, shutdown).await)
-            }
-            Then::PortsToSpdy | Then::PortsToTunnel => {
-                let ports = ports(head, agreed.protocol)?;
-                let leg = WebSocketPorts::server(agreed.protocol, limits);
-                let spdy = SpdyPorts::client(ports.clone(), limits);
-                if then == Then::PortsToSpdy {
-                    let bridge = PortsBridge::new(leg, ports, limits);
-                    let dial = connected(io, spdy, behind);
-                    ("ports to SPDY/3.1", self.run(bridge, client, head.behind(), dial, shutdown).await)
-                } else {
-                    let bridge = PortsBridge::new(leg, ports, limits);
-                    let dial = connected(io, Tunnelled::client(spdy, limits, keys), behind);
-                    ("ports to tunnel", self.run(bridge, client, head.behind(), dial, shutdown).await)
-                }
-            }
-        };
-        Some(Ended { legs, summary })
+    pub(super) async fn join(&self, ends: Ends<'_>, shutdown: &Shutdown) -> Option<Ended> {
+        let Ends { client, head, agreed, streams, upgraded, then } = ends;
+        let Upgraded { io, head: answer, protocol: chosen } = upgraded;
+        let met = Met { then, agreed, chosen, streams, request: head.head(), seed: random() };
+        let joining = Joining { gateway: self, client, head, agreed: met.agreed(), io, answer, shutdown };
+        met.join(&self.limits, joining)?.await
     }
 
     /// Runs a session whose client got its 101, and sent `behind` since its request.
@@ -145,12 +131,6 @@ impl Gateway {
         };
         Some(Ended { legs: PASSED_ON, summary })
     }
-}
-
-/// The ports that a legacy client has named, which its plan has checked.
-fn ports(head: &Head, protocol: Subprotocol) -> Option<Ports> {
-    let request: Request = Request::parse(head.head()).ok()?;
-    Ports::of(&Target::parse(request.target).ok()?, protocol).ok()
 }
 
 /// The 101 of a session that begins.

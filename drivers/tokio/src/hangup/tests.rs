@@ -62,9 +62,9 @@ impl Tcp for Known {
     }
 }
 
-/// Looks once, as if woken for it, and returns what was seen `INTERVAL` later.
+/// Looks once, as if woken for it, and returns what was seen `Hangup::INTERVAL` later.
 async fn next(watch: &mut Watch, peer: Peer, received: u64, is_read: bool) -> Seen {
-    tokio::time::advance(INTERVAL + Duration::from_millis(1)).await;
+    tokio::time::advance(Hangup::INTERVAL + Duration::from_millis(1)).await;
     watch.is_read = is_read;
     poll_fn(|cx| Poll::Ready(watch.poll(cx, &Known(peer), received))).await
 }
@@ -88,7 +88,7 @@ async fn who_waits_is_woken_for_the_next_look() {
         _ => Poll::Pending,
     })
     .await;
-    assert!((INTERVAL..2 * INTERVAL).contains(&start.elapsed()), "{:?}", start.elapsed());
+    assert!((Hangup::INTERVAL..2 * Hangup::INTERVAL).contains(&start.elapsed()), "{:?}", start.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

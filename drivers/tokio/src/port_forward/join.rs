@@ -13,13 +13,14 @@ const PIECE: usize = 64 * 1024;
 /// Copies both ways between a data stream and a connection at this end until both have ended. The end of one direction is
 /// passed on as a half-close, and the other one goes on for as long as it takes.
 ///
-/// What the peer sent in front of a reset is still delivered, if that takes no longer than `linger`. When `local` has ended its
-/// half, `finish` is ended with it.
+/// What the peer sent in front of a reset, or of a failure that `failed` has heard of, is still delivered, if that takes no longer
+/// than `linger`. When `local` has ended its half, `finish` is ended with it.
 pub(super) async fn join<L: AsyncRead + AsyncWrite + Unpin>(
     data: &PairStream,
     finish: Option<&PairStream>,
     local: L,
     linger: Duration,
+    failed: impl Future<Output = ()>,
 ) -> Result<(), ForwardError> {
     let (mut reader, mut writer) = tokio::io::split(local);
     let mut inbound = pin!(inbound(data, &mut writer));
@@ -29,12 +30,13 @@ pub(super) async fn join<L: AsyncRead + AsyncWrite + Unpin>(
         // What has ended well has ended, whatever came after it.
         biased;
         joined = both(data, inbound.as_mut(), &mut inbound_has_ended, outbound.as_mut()) => return joined,
-        gone = data.gone() => gone,
+        gone = data.gone() => Some(gone),
+        () = failed => None,
     };
-    if matches!(gone, StreamError::Reset(_)) && !inbound_has_ended {
+    if matches!(gone, None | Some(StreamError::Reset(_))) && !inbound_has_ended {
         let _ = timeout(linger, inbound).await;
     }
-    Err(ForwardError::Stream(gone))
+    gone.map_or(Ok(()), |gone| Err(ForwardError::Stream(gone)))
 }
 
 async fn both(

@@ -269,14 +269,15 @@ impl State {
         self.control.extend_from_slice(&frame::goaway(self.last_accepted, status));
     }
 
-    /// The connection is over: so are all streams.
+    /// The connection is over: so are all streams. One that has ended in order has lost nothing, and what came on it stays to be read.
     pub(super) fn ended(&mut self, end: End) {
         if self.end.is_some() {
             return;
         }
         self.end = Some(end);
-        let ids: Vec<_> = self.streams.keys().copied().collect();
-        for id in ids {
+        let is_lost = |entry: &Entry| !entry.is_ended() || !entry.outgoing.is_empty();
+        let lost = self.streams.iter().filter(|(_, entry)| is_lost(entry)).map(|(id, _)| *id);
+        for id in lost.collect::<Vec<_>>() {
             self.remote_ended(id, Remote::Lost);
         }
         wake(&mut self.acceptor);

@@ -60,7 +60,7 @@ fn deaf() -> DuplexStream {
     let (near, far) = duplex(1);
     tokio::spawn(async move {
         let _far = far;
-        std::future::pending::<()>().await;
+        pending::<()>().await;
     });
     near
 }
@@ -144,6 +144,26 @@ async fn a_failure_is_told_behind_the_data_and_concerns_no_other() {
     let mut four = [0; 4];
     other.read_exact(&mut four).await.unwrap();
     assert_eq!(&four, b"fine");
+}
+
+/// As containerd 1.6 does it.
+#[tokio::test(start_paused = true)]
+async fn a_failure_without_a_reset_ends_what_is_open_at_this_end() {
+    let (opener, mut pairs) = connected();
+    let (forwarded, incoming) = pair(&opener, &mut pairs).await;
+    let (near, mut far) = duplex(1000);
+    let joined = tokio::spawn(forwarded.join(near));
+    incoming.data.put(&pattern(50_000, 0)).await.unwrap();
+    incoming.error.put(b"connection refused").await.unwrap();
+    incoming.error.finish();
+    incoming.data.finish();
+    let mut got = Vec::new();
+    far.read_to_end(&mut got).await.unwrap();
+    assert_eq!(got, pattern(50_000, 0));
+    // The connection at this end still stands.
+    let error = joined.await.unwrap().unwrap_err();
+    assert!(matches!(&error, ForwardError::Remote(text) if text == "connection refused"), "{error:?}");
+    drop(far);
 }
 
 #[tokio::test(start_paused = true)]

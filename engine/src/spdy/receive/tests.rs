@@ -231,9 +231,15 @@ fn stream_ids_of_zero_or_32_bits_are_fatal() {
 }
 
 #[test]
-fn unknown_types_are_fatal() {
+fn frames_of_unknown_types_are_skipped_whatever_their_flags_and_length() {
     for kind in [0, 5, 10, 11, 0xffff] {
-        assert_eq!(error_of(&control(kind, 0, &[0; 8])), FrameError::UnknownType { kind });
+        for payload in [&[][..], &[0x80; 8], &[0xff; 300]] {
+            let input = [&control(kind, 0xff, payload)[..], &frame::ping(1)].concat();
+            for end in 0..=input.len() {
+                let (seen, error) = run(&mut server(), [input[..end].to_vec(), input[end..].to_vec()]);
+                assert_eq!((seen.len(), error), (1, None), "type {kind} split at {end}: {seen:?}");
+            }
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 // Command server is the streaming server of upstream's container runtimes, with this host for a runtime. It takes an API server's or a
-// kubelet's requests, and hands each to the server under a token, as a kubelet does after it has asked the runtime for a URL.
+// kubelet's requests, and hands each to the server under a token, as a kubelet does after it has asked the runtime for a URL. Where the server
+// comes from stands in upstream.go; this file is the same for all versions.
 package main
 
 import (
@@ -11,15 +12,13 @@ import (
 	"os"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
-	"k8s.io/cri-streaming/pkg/streaming"
-	"k8s.io/cri-streaming/pkg/streaming/remotecommand"
 	utilexec "k8s.io/utils/exec"
 	"strait.test/host"
 )
 
 type runtime struct{}
 
-func (runtime) Exec(ctx context.Context, _ string, command []string, in io.Reader, out, err io.WriteCloser, tty bool, resize <-chan remotecommand.TerminalSize) error {
+func (runtime) Exec(ctx context.Context, _ string, command []string, in io.Reader, out, err io.WriteCloser, tty bool, resize <-chan terminalSize) error {
 	sizes := make(chan host.Size)
 	go func() {
 		defer close(sizes)
@@ -44,7 +43,7 @@ func (runtime) Exec(ctx context.Context, _ string, command []string, in io.Reade
 }
 
 // Attach joins a process that nobody else has.
-func (r runtime) Attach(ctx context.Context, id string, in io.Reader, out, err io.WriteCloser, tty bool, resize <-chan remotecommand.TerminalSize) error {
+func (r runtime) Attach(ctx context.Context, id string, in io.Reader, out, err io.WriteCloser, tty bool, resize <-chan terminalSize) error {
 	return r.Exec(ctx, id, []string{"sh", "-c", os.Getenv("MAIN")}, in, out, err, tty, resize)
 }
 
@@ -53,9 +52,9 @@ func (runtime) PortForward(ctx context.Context, _ string, port int32, stream io.
 }
 
 func main() {
-	config := streaming.DefaultConfig
+	config := defaultConfig
 	config.BaseURL = &url.URL{Scheme: "http", Host: "cri", Path: "/"}
-	server, err := streaming.NewServer(config, runtime{})
+	server, err := newServer(config, runtime{})
 	host.Check(err)
 	listener, err := host.Listen()
 	host.Check(err)
@@ -65,7 +64,7 @@ func main() {
 		}
 		location, err := ask(server, r)
 		if err != nil {
-			streaming.WriteError(err, w)
+			writeError(err, w)
 			return
 		}
 		r.URL = location
@@ -74,7 +73,7 @@ func main() {
 }
 
 // ask gets the URL for a request from the runtime.
-func ask(server streaming.Server, r *http.Request) (*url.URL, error) {
+func ask(server streamingServer, r *http.Request) (*url.URL, error) {
 	asked, ok := host.Asked(r)
 	if !ok {
 		return nil, errors.New("no such resource")

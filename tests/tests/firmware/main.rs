@@ -1,6 +1,8 @@
 //! The firmware on an emulated board: kubectl on this host, the gateway on a Cortex-M3 with 128 KiB of memory, a node on this
 //! host. `cargo xtask firmware test` builds the image and runs these.
 
+mod forward;
+
 use std::env;
 use std::io::Write as _;
 use std::net::{Shutdown, TcpStream};
@@ -14,6 +16,7 @@ use strait_tests::{
     Board, BoardCounters, Dialect, End, Exec, Finished, Kubectl, Random, Server, Terminal, Transcript,
     eventually,
 };
+use tokio::task::JoinSet;
 
 const V5: Dialect = Dialect::WebSocket(Subprotocol::V5);
 
@@ -141,6 +144,30 @@ fn four_kubectls_are_served_at_a_time() {
         rig.assert_exit(&finished, 0);
         assert_eq!(finished.text(), "got one\ngot two\n");
     }
+}
+
+#[tokio::test]
+#[ignore = "run by cargo xtask firmware test"]
+async fn clients_that_come_at_once_wait_for_their_turn() {
+    const CLIENTS: u32 = 12;
+    let rig = Rig::start();
+    let started = Instant::now();
+    for round in 1..=3 {
+        let mut running = JoinSet::new();
+        for number in 0..CLIENTS {
+            let address = rig.board.address();
+            running.spawn(async move {
+                let exec = Exec::script(&format!("echo {number}; sleep 0.1"));
+                (number, exec.open(address, V5).await.unwrap().finish().await.unwrap())
+            });
+        }
+        while let Some(ran) = running.join_next().await {
+            let (number, transcript) = ran.unwrap();
+            assert_eq!(transcript.stdout, format!("{number}\n").as_bytes(), "{}", rig.board.console());
+        }
+        assert_eq!(rig.rests(round * CLIENTS).completed, round * CLIENTS);
+    }
+    println!("3 times {CLIENTS} clients at once in {:?}: {:?}", started.elapsed(), rig.board.counters());
 }
 
 #[tokio::test]

@@ -1,0 +1,14 @@
+use core::pin::Pin;
+use core::task::{Context, Poll};
+
+use embassy_time::{Instant, Timer};
+
+/// Ready once an instant has come; before that, the task is woken then.
+pub(crate) fn poll_until(cx: &mut Context<'_>, instant: Instant) -> Poll<()> {
+    if Instant::now() >= instant {
+        return Poll::Ready(());
+    }
+    // It wakes the task also when it is dropped.
+    let _ = Pin::new(&mut Timer::at(instant)).poll(cx);
+    Poll::Pending
+}
