@@ -219,7 +219,10 @@ struct Asked<'a, 'r, const H: usize> {
     nonce: [u8; 16],
 }
 
+// What plans are made by are functions of their own: inlined into one, all of them would take their stack at once, which is
+// two kilobytes.
 impl<const H: usize> Asked<'_, '_, H> {
+    #[inline(never)]
     fn websocket(&self) -> Result<Plan, Refusal<'static>> {
         let agreed = Accepted::websocket(self.request, FROM_WEBSOCKET);
         let is_v5 = agreed.is_ok_and(|agreed| agreed.protocol == Subprotocol::V5);
@@ -227,31 +230,35 @@ impl<const H: usize> Asked<'_, '_, H> {
             return Ok(self.passed_on(Upgrade::WebSocket));
         }
         let (agreed, streams) = (agreed?, self.target.streams()?);
-        let over_websocket = if is_v5 {
-            self.under_clients_key(Subprotocol::WEBSOCKET_CLIENT_OFFER, Then::PassOnOrTranslate)
-        } else {
-            self.same(Upgrade::WebSocket)
+        let over_websocket = || {
+            [if is_v5 {
+                self.under_clients_key(Subprotocol::WEBSOCKET_CLIENT_OFFER, Then::PassOnOrTranslate)
+            } else {
+                self.same(Upgrade::WebSocket)
+            }]
         };
-        let to_spdy = self.over_spdy(Subprotocol::SPDY_CLIENT_OFFER, Then::ToSpdy);
+        let to_spdy = || self.over_spdy(Subprotocol::SPDY_CLIENT_OFFER, Then::ToSpdy);
         // The header of the KEP's first draft, which is older than v5.
         let asks_for_translation =
             self.request.headers.get("K8s-Websocket-Protocol") == Some(b"stream-translate");
         let attempts = if asks_for_translation {
-            [to_spdy].into_iter().collect()
+            [to_spdy()].into_iter().collect()
         } else {
-            self.attempts([over_websocket], to_spdy)
+            self.attempts(over_websocket, to_spdy)
         };
         Ok(self.plan(agreed, streams, attempts))
     }
 
+    #[inline(never)]
     fn spdy(&self) -> Result<Plan, Refusal<'static>> {
         let agreed = Accepted::spdy(self.request, Subprotocol::SPDY_SERVER)?;
         let streams = self.target.streams()?;
-        let to_websocket = self.under_own_key(Subprotocol::WEBSOCKET_CLIENT_OFFER, Then::ToWebSocket);
-        Ok(self.plan(agreed, streams, self.attempts([to_websocket], self.same(Upgrade::Spdy))))
+        let to_websocket = || [self.under_own_key(Subprotocol::WEBSOCKET_CLIENT_OFFER, Then::ToWebSocket)];
+        Ok(self.plan(agreed, streams, self.attempts(to_websocket, || self.same(Upgrade::Spdy))))
     }
 
     /// Port-forward of kubectl from 1.31 on: SPDY inside WebSocket messages.
+    #[inline(never)]
     fn tunnel(&self) -> Result<Plan, Refusal<'static>> {
         if !self.planner.gates.port_forward_websockets {
             return Ok(self.passed_on(Upgrade::WebSocket));
@@ -261,13 +268,14 @@ impl<const H: usize> Asked<'_, '_, H> {
                 Refusal::Protocols { .. } => Refusal::NoTunnelProtocol,
                 other => other,
             })?;
-        let pass_on = self.under_clients_key(Subprotocol::TUNNEL, Then::PassOn);
-        let to_spdy = self.over_spdy(Subprotocol::SPDY_PORT_FORWARD, Then::TunnelToSpdy);
-        Ok(self.plan(agreed, StreamSet::default(), self.attempts([pass_on], to_spdy)))
+        let pass_on = || [self.under_clients_key(Subprotocol::TUNNEL, Then::PassOn)];
+        let to_spdy = || self.over_spdy(Subprotocol::SPDY_PORT_FORWARD, Then::TunnelToSpdy);
+        Ok(self.plan(agreed, StreamSet::default(), self.attempts(pass_on, to_spdy)))
     }
 
     /// Port-forward of kube-rs and of the Python and JavaScript clients: two channels a port. What they offer in front of
     /// these versions, v5 above all, is not served here (`port-forward.md` section 3).
+    #[inline(never)]
     fn legacy_ports(&self) -> Result<Plan, Refusal<'static>> {
         let agreed = Accepted::websocket(self.request, Subprotocol::WEBSOCKET_PORT_FORWARD)?;
         if self.target.server == Server::Cri {
@@ -276,15 +284,16 @@ impl<const H: usize> Asked<'_, '_, H> {
         }
         let _: Ports = Ports::of(&self.target, agreed.protocol)?;
         let over_websocket =
-            [self.same(Upgrade::WebSocket), self.under_own_key(Subprotocol::TUNNEL, Then::PortsToTunnel)];
-        let to_spdy = self.over_spdy(Subprotocol::SPDY_PORT_FORWARD, Then::PortsToSpdy);
+            || [self.same(Upgrade::WebSocket), self.under_own_key(Subprotocol::TUNNEL, Then::PortsToTunnel)];
+        let to_spdy = || self.over_spdy(Subprotocol::SPDY_PORT_FORWARD, Then::PortsToSpdy);
         Ok(self.plan(agreed, StreamSet::default(), self.attempts(over_websocket, to_spdy)))
     }
 
+    #[inline(never)]
     fn spdy_ports(&self) -> Result<Plan, Refusal<'static>> {
         let agreed = Accepted::spdy(self.request, Subprotocol::SPDY_PORT_FORWARD)?;
-        let to_tunnel = self.under_own_key(Subprotocol::TUNNEL, Then::SpdyToTunnel);
-        let attempts = self.attempts([to_tunnel], self.same(Upgrade::Spdy));
+        let to_tunnel = || [self.under_own_key(Subprotocol::TUNNEL, Then::SpdyToTunnel)];
+        let attempts = self.attempts(to_tunnel, || self.same(Upgrade::Spdy));
         Ok(self.plan(agreed, StreamSet::default(), attempts))
     }
 
@@ -294,6 +303,7 @@ impl<const H: usize> Asked<'_, '_, H> {
     }
 
     /// A session that nobody looks at here: upstream gets the client's upgrade as it is, and the client its answer.
+    #[inline(never)]
     fn passed_on(&self, upgrade: Upgrade) -> Plan {
         let same = Attempt { proves: None, ..self.same(upgrade) };
         Plan { agreed: None, upgrade, ..self.plan_of(StreamSet::default(), [same].into_iter().collect()) }
@@ -310,12 +320,23 @@ impl<const H: usize> Asked<'_, '_, H> {
         Plan { server, verb, streams, upgrade: Upgrade::Spdy, agreed: None, is_tunnel, attempts }
     }
 
-    /// Those of the attempts that are made with what upstream speaks, WebSocket first.
-    fn attempts<const W: usize>(&self, websocket: [Attempt; W], spdy: Attempt) -> heapless::Vec<Attempt, 3> {
+    /// Those of the attempts that are made with what upstream speaks, WebSocket first. Only they are made: a key costs a
+    /// SHA-1.
+    #[inline(never)]
+    fn attempts<const W: usize>(
+        &self,
+        websocket: impl FnOnce() -> [Attempt; W],
+        spdy: impl FnOnce() -> Attempt,
+    ) -> heapless::Vec<Attempt, 3> {
         let protocol = self.planner.protocol(self.target.verb);
-        let websocket = websocket.into_iter().filter(|_| protocol != UpstreamProtocol::Spdy);
-        let spdy = (protocol != UpstreamProtocol::WebSocket).then_some(spdy);
-        websocket.chain(spdy).collect()
+        let mut attempts = heapless::Vec::new();
+        if protocol != UpstreamProtocol::Spdy {
+            attempts.extend(websocket());
+        }
+        if protocol != UpstreamProtocol::WebSocket {
+            attempts.extend([spdy()]);
+        }
+        attempts
     }
 
     /// The upgrade that the client asked for, as it is.
@@ -344,6 +365,7 @@ impl<const H: usize> Asked<'_, '_, H> {
         Attempt { is_clients_method: !demands_create, ..self.attempt(ClientUpgrade::Spdy, offer, then) }
     }
 
+    #[inline(never)]
     fn attempt(&self, upgrade: ClientUpgrade<'_>, offer: impl Into<Offer>, then: Then) -> Attempt {
         let offer = offer.into();
         let expected = match offer {

@@ -54,7 +54,12 @@ pub(super) fn route(head: &[u8], peer: Option<IpAddr>, options: &Options<'_>, ou
         translates_port_forward: cfg!(feature = "port-forward"),
         ..Planner::default()
     };
-    plan(&planner, &request, &hop, out).unwrap_or_else(|refused| refusal(&refused, &request, out))
+    let way = if request.headers.tokens("Upgrade").next().is_none() {
+        plain(&planner, &request, &hop, out)
+    } else {
+        choose(&planner, &request).and_then(|chosen| upgrade(chosen, &request, &hop, out))
+    };
+    way.unwrap_or_else(|refused| refusal(&refused, &request, out))
 }
 
 // Each step is a function of its own: on the stack, what one takes is free again for the next.
@@ -72,18 +77,24 @@ fn refusal(refused: &Refusal<'_>, request: &Request<'_, HEADERS>, out: &mut [u8]
 }
 
 #[inline(never)]
-fn plan(
+fn plain(
     planner: &Planner,
     request: &Request<'_, HEADERS>,
     hop: &Hop<'_>,
     out: &mut [u8],
 ) -> Result<Way, Refusal<'static>> {
-    if request.headers.tokens("Upgrade").next().is_none() {
-        let plain = planner.plain(request)?;
-        let length = plain.write_request(request, hop, out).map_err(Refusal::CannotPass)?;
-        return Ok(Way::Plain { request: length, body: plain.body() });
-    }
-    let (attempt, translation) = choose(planner, request)?;
+    let plain = planner.plain(request)?;
+    let length = plain.write_request(request, hop, out).map_err(Refusal::CannotPass)?;
+    Ok(Way::Plain { request: length, body: plain.body() })
+}
+
+#[inline(never)]
+fn upgrade(
+    (attempt, translation): Chosen,
+    request: &Request<'_, HEADERS>,
+    hop: &Hop<'_>,
+    out: &mut [u8],
+) -> Result<Way, Refusal<'static>> {
     let request = attempt.write_request(request, hop, out).map_err(Refusal::CannotPass)?;
     Ok(match translation {
         Some((work, agreed)) => Way::Translate { request, work, agreed, attempt },
@@ -92,11 +103,10 @@ fn plan(
 }
 
 /// What is taken of a plan: its only attempt, and what the session is translated by, if it is.
+type Chosen = (Attempt, Option<(Work, Accepted)>);
+
 #[inline(never)]
-fn choose(
-    planner: &Planner,
-    request: &Request<'_, HEADERS>,
-) -> Result<(Attempt, Option<(Work, Accepted)>), Refusal<'static>> {
+fn choose(planner: &Planner, request: &Request<'_, HEADERS>) -> Result<Chosen, Refusal<'static>> {
     // No key of this end's is needed: upstream is asked for SPDY, or for what the client asked for.
     let plan = planner.plan(request, [0; 16])?;
     let attempt = plan.attempts.first().cloned().ok_or(Refusal::UnknownUpgrade)?;
