@@ -107,6 +107,8 @@ impl<'a> Filled<'a> {
 impl<'a, B: Bridge, C: Connection, U: Connection> Session<'a, B, C, U> {
     /// A session whose client was told that its upgrade is granted. `up` is the memory for what goes to upstream, `down` that
     /// for what goes to the client.
+    // Not inlined: what it makes is on the stack of a task only while it is made.
+    #[inline(never)]
     pub fn new(
         bridge: &'a mut B,
         client: &'a mut C,

@@ -36,11 +36,13 @@ pub(super) enum Work {
 /// Decides what a request gets. On the stack, and not in the memory of the session: it is large, and soon over.
 #[inline(never)]
 pub(super) fn route(head: &[u8], peer: Option<IpAddr>, options: &Options<'_>, out: &mut [u8]) -> Way {
-    let request = match parse(head) {
+    // Looked at where it is: moved, it would be on the stack twice.
+    let parsed = parse(head);
+    let request = match &parsed {
         Ok(request) => request,
         Err(error) => return answer(error.status(), error, out),
     };
-    if !origin::is_allowed(&request, false, &[""; 0]) {
+    if !origin::is_allowed(request, false, &[""; 0]) {
         return answer(403, "requests of web pages from this Origin are not allowed", out);
     }
     let hop = Hop {
@@ -55,11 +57,11 @@ pub(super) fn route(head: &[u8], peer: Option<IpAddr>, options: &Options<'_>, ou
         ..Planner::default()
     };
     let way = if request.headers.tokens("Upgrade").next().is_none() {
-        plain(&planner, &request, &hop, out)
+        plain(&planner, request, &hop, out)
     } else {
-        choose(&planner, &request).and_then(|chosen| upgrade(chosen, &request, &hop, out))
+        choose(&planner, request).and_then(|chosen| upgrade(chosen, request, &hop, out))
     };
-    way.unwrap_or_else(|refused| refusal(&refused, &request, out))
+    way.unwrap_or_else(|refused| refusal(&refused, request, out))
 }
 
 // Each step is a function of its own: on the stack, what one takes is free again for the next.
