@@ -13,6 +13,7 @@ mod install;
 mod kubectl;
 mod libraries;
 mod scenario;
+mod spdyspec;
 mod table;
 mod way;
 
@@ -23,7 +24,7 @@ use std::thread;
 
 use crate::table::{Installed, Report, Suite};
 
-static SUITES: [Suite; 8] = [
+static SUITES: [Suite; 9] = [
     go::SUITE,
     kubectl::SUITE,
     libraries::PYTHON,
@@ -32,6 +33,7 @@ static SUITES: [Suite; 8] = [
     autobahn::SUITE,
     browser::SUITE,
     containerd::SUITE,
+    spdyspec::SUITE,
 ];
 
 fn main() -> ExitCode {
