@@ -4,6 +4,7 @@ mod bare_metal;
 mod firmware;
 mod fuzz;
 mod image;
+mod instructions;
 mod msrv;
 mod proofs;
 mod run;
@@ -38,7 +39,8 @@ enum Chore {
     /// The gateway on an emulated Cortex-M board.
     #[command(subcommand)]
     Firmware(firmware::Firmware),
-    /// What the engine takes of flash, memory and stack, compared with the committed file.
+    /// What engine and firmware take of flash, memory and stack, and the engine of instructions, compared with the committed
+    /// file.
     Size {
         /// Writes the committed file.
         #[arg(long)]
