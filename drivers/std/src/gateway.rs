@@ -14,6 +14,7 @@ use strait::bridge::{ExecBridge, Peer};
 use strait::gateway::{Found, Hop, Plan, Planner};
 use strait::http::{Body, Request, origin};
 use strait::leg::{SpdyLeg, WebSocketLeg};
+use strait::upgrade::Upgrade;
 
 use self::dial::{Upgraded, status_of};
 use self::join::Ended;
@@ -159,7 +160,7 @@ impl Gateway {
         }
         let hop = Hop { authority: &self.authority, client: Some(from.ip()), ..Hop::default() };
         let way = Way { client, head: &head, request: &request, hop, stop };
-        if request.headers.tokens("Upgrade").next().is_none() {
+        if !Upgrade::is_asked_for(&request) {
             return self.pass_plain(&way).map(|()| None);
         }
         let plan = match self.planner().plan(&request, random()?) {

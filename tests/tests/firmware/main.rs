@@ -1,6 +1,8 @@
 //! The firmware on an emulated board: kubectl on this host, the gateway on a Cortex-M3 with 128 KiB of memory, a node on this
 //! host. `cargo xtask firmware test` builds the image and runs these.
 
+mod forward;
+
 use std::env;
 use std::io::Write as _;
 use std::net::{Shutdown, TcpStream};

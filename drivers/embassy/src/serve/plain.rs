@@ -1,0 +1,61 @@
+use embassy_time::with_timeout;
+use embedded_io_async::ErrorKind;
+use strait::gateway::DialError;
+
+use super::{Ended, Options, deadline, millis, refuse};
+use crate::connection::{self, Connection};
+use crate::head::Head;
+use crate::pass_on;
+use crate::socket::Dial;
+
+/// A request that is no upgrade, on a connection of its own to upstream: exactly its body is passed on, and then the answer to
+/// the end of that connection.
+#[expect(clippy::too_many_arguments, reason = "a request as it lies in memory, and where it goes")]
+pub(super) async fn plain<C: Connection, D: Dial>(
+    client: &mut C,
+    upstream: &mut D,
+    up: &mut [u8],
+    head: Head,
+    down: &mut [u8],
+    request: usize,
+    body: u64,
+    options: &Options<'_>,
+    stop: impl Future<Output = ()>,
+) -> Ended {
+    let limits = &options.limits;
+    let sending = async {
+        let io = with_timeout(deadline(limits), upstream.dial())
+            .await
+            .unwrap_or(Err(ErrorKind::TimedOut))
+            .map_err(DialError::<_, &[u8]>::Connect)?;
+        connection::write(io, down.get(..request).unwrap_or_default()).await.map_err(DialError::Connect)?;
+        let mut left = body;
+        let (mut start, mut end) = (head.len, head.filled);
+        while left > 0 {
+            if start == end {
+                let reading = with_timeout(deadline(limits), connection::read(client, up)).await;
+                (start, end) = (0, reading.unwrap_or(Ok(0)).unwrap_or(0));
+                if end == 0 {
+                    return Err(DialError::Closed);
+                }
+            }
+            end = end.min(start.saturating_add(usize::try_from(left).unwrap_or(usize::MAX)));
+            let piece = up.get(start..end).unwrap_or_default();
+            let writing = with_timeout(deadline(limits), connection::write(io, piece)).await;
+            writing.unwrap_or(Err(ErrorKind::TimedOut)).map_err(DialError::Io)?;
+            left = left.saturating_sub(piece.len() as u64);
+            start = end;
+        }
+        Ok(io)
+    };
+    match sending.await {
+        Ok(io) => {
+            let is_whole = pass_on::answer(client, io, down, millis(limits.idle), stop).await;
+            Ended::Plain(is_whole)
+        }
+        Err(error) => {
+            let length = error.write_answer(down).unwrap_or_default();
+            refuse(client, error.status(), down, length).await
+        }
+    }
+}
