@@ -78,7 +78,7 @@ const DIFFERENCES: &[Difference] = &[];
 #[derive(Debug)]
 pub(crate) struct Runtime {
     /// Dropped first.
-    _daemon: Running,
+    daemon: Running,
     home: TempDir,
     streaming: u16,
 }
@@ -92,12 +92,18 @@ impl Runtime {
         fs::write(&config, configuration(home.path(), streaming)).map_err(|error| error.to_string())?;
         let mut command = Command::new("containerd");
         let daemon = Running::start(command.arg("--config").arg(config).stdin(Stdio::null()), LIFE);
-        let runtime = Self { _daemon: daemon, home, streaming };
-        eventually(READY, || runtime.ctr(&["version"]));
+        let runtime = Self { daemon, home, streaming };
+        eventually(READY, || runtime.ctr(&["version"]).map_err(|why| format!("{why}\n{}", runtime.errors())));
         let image = runtime.home.path().join("image.tar");
         step(Command::new("python3").arg(source("containerd/image.py")).arg(IMAGE).arg(&image))?;
         runtime.ctr(&["images", "import", "--snapshotter", "native", &image.to_string_lossy()])?;
         Ok(runtime)
+    }
+
+    /// What it has logged that it did not like.
+    fn errors(&self) -> String {
+        let log = self.daemon.stderr();
+        log.lines().filter(|line| !line.contains("level=info")).collect::<Vec<_>>().join("\n")
     }
 
     fn socket(&self) -> PathBuf {

@@ -51,7 +51,13 @@ fn main() -> ExitCode {
         eprintln!("no peers are called {unknown}; there are {}", known.join(", "));
         return ExitCode::FAILURE;
     }
-    let wanted = SUITES.iter().filter(|suite| named.is_empty() || named.contains(&suite.name));
+    let is_wanted = |suite: &&Suite| {
+        if named.is_empty() { full || suite.required } else { named.contains(&suite.name) }
+    };
+    for suite in SUITES.iter().filter(|suite| named.is_empty() && !is_wanted(suite)) {
+        println!("NOT RUN: {0}, which wants more of a machine: cargo xtask peers {0}, or --full", suite.name);
+    }
+    let wanted = SUITES.iter().filter(is_wanted);
     let mut report = Report::default();
     thread::scope(|scope| {
         // What one suite needs is fetched and built while another runs.

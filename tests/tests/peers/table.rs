@@ -21,7 +21,8 @@ pub(crate) struct Suite {
     /// Installs the peers and lays out their tables. True asks for all of them, false for what CI has time for. The error says why
     /// there are none.
     pub(crate) tables: fn(full: bool) -> Result<Vec<Table>, String>,
-    /// False if it needs more of a machine than others: where it cannot run, that is said, and is no failure.
+    /// False if it needs more of a machine than others: it is run when it is named, or with `--full`, and where it cannot run, that
+    /// is said, and is no failure.
     pub(crate) required: bool,
     /// True if CI takes less than all of it. Only all of it is written down.
     pub(crate) sliced: bool,
