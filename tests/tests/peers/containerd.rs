@@ -16,7 +16,7 @@ use crate::table::{Suite, Table};
 use crate::way::{Client, Node, Proxy, Way};
 
 /// containerd and runc with a container of their own: the runtime that most sessions end at.
-pub(crate) const SUITE: Suite = Suite { name: "containerd", tables, required: false };
+pub(crate) const SUITE: Suite = Suite { name: "containerd", tables, required: false, sliced: false };
 
 const SCENARIOS: &[Scenario] =
     &[DATE, STREAMS, STDIN, TAIL, MISSING, TERMINAL, ATTACH, COPY, FORWARD, REFUSED];
@@ -24,8 +24,8 @@ const SCENARIOS: &[Scenario] =
 /// As `kubelet/main.go` has it.
 const IMAGE: &str = "strait.test/busybox:1";
 
-/// How long containerd may live: all rows.
-const LIFE: Duration = Duration::from_mins(15);
+/// How long containerd may live: it waits for the suites in front of its own, too.
+const LIFE: Duration = Duration::from_mins(30);
 const READY: Duration = Duration::from_secs(30);
 
 const KUBELET: &[&str] = &["--upstream-kind", "kubelet"];
@@ -78,7 +78,7 @@ const DIFFERENCES: &[Difference] = &[];
 #[derive(Debug)]
 pub(crate) struct Runtime {
     /// Dropped first.
-    _daemon: Running,
+    daemon: Running,
     home: TempDir,
     streaming: u16,
 }
@@ -92,12 +92,18 @@ impl Runtime {
         fs::write(&config, configuration(home.path(), streaming)).map_err(|error| error.to_string())?;
         let mut command = Command::new("containerd");
         let daemon = Running::start(command.arg("--config").arg(config).stdin(Stdio::null()), LIFE);
-        let runtime = Self { _daemon: daemon, home, streaming };
-        eventually(READY, || runtime.ctr(&["version"]));
+        let runtime = Self { daemon, home, streaming };
+        eventually(READY, || runtime.ctr(&["version"]).map_err(|why| format!("{why}\n{}", runtime.errors())));
         let image = runtime.home.path().join("image.tar");
         step(Command::new("python3").arg(source("containerd/image.py")).arg(IMAGE).arg(&image))?;
         runtime.ctr(&["images", "import", "--snapshotter", "native", &image.to_string_lossy()])?;
         Ok(runtime)
+    }
+
+    /// What it has logged that it did not like.
+    fn errors(&self) -> String {
+        let log = self.daemon.stderr();
+        log.lines().filter(|line| !line.contains("level=info")).collect::<Vec<_>>().join("\n")
     }
 
     fn socket(&self) -> PathBuf {
@@ -123,7 +129,7 @@ impl Runtime {
     }
 }
 
-/// Without a CNI, AppArmor, or a right to lower anybody's out-of-memory score: none of these is needed.
+/// Without a CNI, `AppArmor`, or a right to lower anybody's out-of-memory score: none of these is needed.
 fn configuration(home: &Path, streaming: u16) -> String {
     let home = home.display();
     format!(

@@ -5,7 +5,7 @@ use strait::http::{HeadError, Request, origin, write_text};
 use strait::k8s::StreamSet;
 #[cfg(feature = "port-forward")]
 use strait::k8s::{Ports, Target};
-use strait::upgrade::{Accepted, Refusal};
+use strait::upgrade::{Accepted, Refusal, Upgrade};
 
 #[cfg(feature = "port-forward")]
 use super::forward::Forward;
@@ -56,10 +56,10 @@ pub(super) fn route(head: &[u8], peer: Option<IpAddr>, options: &Options<'_>, ou
         translates_port_forward: cfg!(feature = "port-forward"),
         ..Planner::default()
     };
-    let way = if request.headers.tokens("Upgrade").next().is_none() {
-        plain(&planner, request, &hop, out)
-    } else {
+    let way = if Upgrade::is_asked_for(request) {
         choose(&planner, request).and_then(|chosen| upgrade(chosen, request, &hop, out))
+    } else {
+        plain(&planner, request, &hop, out)
     };
     way.unwrap_or_else(|refused| refusal(&refused, request, out))
 }
