@@ -114,6 +114,10 @@ fn peers(names: &[String], full: bool) -> Result<()> {
 fn lint() -> Result<()> {
     cargo(["fmt", "--all", "--check"])?;
     cargo(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"])?;
+    // What no other part of the workspace turns on.
+    for features in ["strait-embassy/defmt", "strait-embassy/log"] {
+        cargo(["clippy", "--package", "strait-embassy", "--features", features, "--", "--deny", "warnings"])?;
+    }
     run::command("cargo")
         .args(["doc", "--workspace", "--no-deps", "--document-private-items"])
         .env("RUSTDOCFLAGS", "--deny warnings")
