@@ -114,9 +114,10 @@ fn peers(names: &[String], full: bool) -> Result<()> {
 fn lint() -> Result<()> {
     cargo(["fmt", "--all", "--check"])?;
     cargo(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"])?;
-    // What no other part of the workspace turns on.
-    for features in ["strait-embassy/defmt", "strait-embassy/log"] {
-        cargo(["clippy", "--package", "strait-embassy", "--features", features, "--", "--deny", "warnings"])?;
+    // What the rest of the workspace turns on, or does not.
+    for features in [["--no-default-features", "--features=log"], ["--features=defmt", "--all-targets"]] {
+        let package = ["clippy", "--package", "strait-embassy"].into_iter().chain(features);
+        run::command("cargo").args(package).args(["--", "--deny", "warnings"]).run()?;
     }
     run::command("cargo")
         .args(["doc", "--workspace", "--no-deps", "--document-private-items"])

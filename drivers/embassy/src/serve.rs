@@ -1,4 +1,9 @@
 mod ask;
+#[cfg(feature = "port-forward")]
+mod forward;
+#[cfg(not(feature = "port-forward"))]
+#[path = "serve/no_forward.rs"]
+mod forward;
 mod plain;
 mod route;
 
@@ -7,10 +12,10 @@ use core::net::IpAddr;
 use embassy_time::{Duration, with_timeout};
 use embedded_io_async::ErrorKind;
 use strait::Limits;
-use strait::bridge::{Bridge, ExecBridge, Outcome, PortsBridge, TunnelBridge};
+use strait::bridge::{Bridge, ExecBridge, Outcome};
 use strait::gateway::Attempt;
-use strait::k8s::{Ports, StreamSet};
-use strait::leg::{RawLeg, SpdyLeg, SpdyPorts, TunnelLeg, WebSocketLeg, WebSocketPorts};
+use strait::k8s::StreamSet;
+use strait::leg::{SpdyLeg, WebSocketLeg};
 use strait::spdy::SkipBlocks;
 use strait::upgrade::Accepted;
 
@@ -28,9 +33,6 @@ const HEADERS: usize = 24;
 
 /// Room for the status of a session, which may come in front of the end of its output. A command's has some 200 bytes.
 const STATUS: usize = 512;
-
-/// Ports of one port-forward over WebSocket channels. Clients that speak it ask for one or two.
-const PORTS: usize = 8;
 
 /// How long a peer that was refused may still send before it is cut.
 const LINGER: Duration = Duration::from_secs(2);
@@ -102,11 +104,7 @@ pub async fn serve<C: Connection, D: Dial>(
             let asked = Asked { client, upstream, up: behind, down, request, attempt, agreed, limits, stop };
             match work {
                 Work::Exec(streams) => exec(asked, streams).await,
-                Work::Tunnel => forward(asked, || tunnel(limits), RawLeg::new).await,
-                Work::Ports(ports) => {
-                    let leg = || SpdyPorts::client(ports.clone(), limits);
-                    forward(asked, || channels(agreed, ports.clone(), limits), leg).await
-                }
+                Work::Forward(forward) => forward.serve(asked).await,
             }
         }
         Way::PassOn { request, attempt } => {
@@ -157,26 +155,6 @@ async fn exec<C: Connection, D: Dial, S: Future<Output = ()>>(
     Ended::Session(Session::new(&mut bridge, client, io, up, down).run(stop).await)
 }
 
-/// Port-forward: upstream is asked, and the client gets its answer, whatever it is.
-async fn forward<C: Connection, D: Dial, S: Future<Output = ()>, B: Bridge>(
-    asked: Asked<'_, C, D, S>,
-    bridge: impl FnOnce() -> B,
-    leg: impl FnOnce() -> B::Upstream,
-) -> Ended {
-    let Asked { client, upstream, mut up, down, request, attempt, agreed, limits, stop } = asked;
-    let Granted { io, head, .. } = match ask(upstream, down, request, &attempt, limits).await {
-        Ok(granted) => granted,
-        Err(refused) => return refuse_upgrade(client, &refused, up, down).await,
-    };
-    if welcome(client, &agreed, up.room()).await.is_err() {
-        return Ended::Left;
-    }
-    let mut bridge = bridge();
-    connect(&mut bridge, leg);
-    let down = Filled::behind_head(down, head.len, head.filled);
-    Ended::Session(Session::new(&mut bridge, client, Some(io), up, down).run(stop).await)
-}
-
 /// Tells a client that its upgrade is granted. `room` is for the words.
 async fn welcome<C: Connection>(client: &mut C, agreed: &Accepted, room: &mut [u8]) -> Result<(), ErrorKind> {
     let length = agree(agreed, room);
@@ -196,16 +174,6 @@ type Translator = ExecBridge<WebSocketLeg, SpdyLeg<SkipBlocks>, STATUS>;
 #[inline(never)]
 fn translator(streams: StreamSet, agreed: Accepted, limits: &Limits) -> Translator {
     ExecBridge::new(WebSocketLeg::server(agreed.protocol, limits), streams, limits)
-}
-
-#[inline(never)]
-fn tunnel(limits: &Limits) -> TunnelBridge<TunnelLeg, RawLeg> {
-    TunnelBridge::new(TunnelLeg::server(limits), limits)
-}
-
-#[inline(never)]
-fn channels(agreed: Accepted, ports: Ports<PORTS>, limits: &Limits) -> PortsBridge<SpdyPorts<PORTS>, PORTS> {
-    PortsBridge::new(WebSocketPorts::server(agreed.protocol, limits), ports, limits)
 }
 
 #[inline(never)]

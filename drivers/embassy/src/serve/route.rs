@@ -2,10 +2,11 @@ use core::net::IpAddr;
 
 use strait::gateway::{Attempt, Hop, Planner, Then, UpstreamProtocol};
 use strait::http::{HeadError, Request, origin, write_text};
-use strait::k8s::{Ports, StreamSet, Target};
+use strait::k8s::StreamSet;
 use strait::upgrade::{Accepted, Refusal};
 
-use super::{HEADERS, Options, PORTS};
+use super::forward::{self, Forward};
+use super::{HEADERS, Options};
 use crate::head::HeadFailure;
 
 /// What a request gets. What is to be sent lies in memory.
@@ -24,10 +25,7 @@ pub(super) enum Way {
 pub(super) enum Work {
     /// Exec or attach over WebSocket, of which these streams were asked for.
     Exec(StreamSet),
-    /// Port-forward in a tunnel.
-    Tunnel,
-    /// Port-forward over WebSocket channels, to these ports.
-    Ports(Ports<PORTS>),
+    Forward(Forward),
 }
 
 /// Decides what a request gets. On the stack, and not in the memory of the session: it is large, and soon over.
@@ -46,7 +44,11 @@ pub(super) fn route(head: &[u8], peer: Option<IpAddr>, options: &Options<'_>, ou
         client: peer,
         authorization: options.authorization,
     };
-    let planner = Planner { protocol: UpstreamProtocol::Spdy, ..Planner::default() };
+    let planner = Planner {
+        protocol: UpstreamProtocol::Spdy,
+        translates_port_forward: forward::IS_TRANSLATED,
+        ..Planner::default()
+    };
     plan(&planner, &request, &hop, out).unwrap_or_else(|refused| refusal(&refused, &request, out))
 }
 
@@ -99,9 +101,7 @@ fn choose(
     let agreed = plan.agreed.ok_or(Refusal::UnknownUpgrade)?;
     let work = match attempt.then {
         Then::ToSpdy => Work::Exec(plan.streams),
-        Then::TunnelToSpdy => Work::Tunnel,
-        Then::PortsToSpdy => Work::Ports(Ports::of(&Target::parse(request.target)?, agreed.protocol)?),
-        _ => return Err(Refusal::UnknownUpgrade),
+        then => Work::Forward(Forward::of(then, request.target, &agreed)?),
     };
     Ok((attempt, Some((work, agreed))))
 }
