@@ -52,8 +52,7 @@ async fn a_client_waits_until_another_one_has_ended() {
 #[tokio::test]
 async fn a_client_for_which_nobody_is_free_in_time_is_told() {
     let node = Server::node();
-    let rig =
-        Rig::start_with(node.address(), |options| options.limits.handshake = Duration::from_millis(1500));
+    let rig = Rig::start_with(node.address(), |options| options.limits.handshake = Duration::from_secs(3));
     let mut sessions = Vec::new();
     for _ in 0..CONNECTIONS {
         let mut session = shell(&rig, "echo ready; cat").await;
