@@ -13,7 +13,7 @@
 //! # fn let_in<const N: usize, const M: usize>(_: Door<'static, N, M>, _: Stack<'static>) {}
 //! # fn spawn<const N: usize, const M: usize>(_: Runner<'static, N, M>, _: Stack<'static>) {}
 //! # fn start(stack: Stack<'static>, state: &'static mut State<4, 12>, backlog: &'static Backlog<'static, 4, 12>) {
-//! // Both lie in statics: `static STATE: ConstStaticCell<State<4, 12>> = ConstStaticCell::new(State::new());`
+//! // The stack was made with `backlog.guard(driver)`. Both lie in statics: `static STATE: ConstStaticCell<State<4, 12>> = ConstStaticCell::new(State::new());`
 //! // and `static BACKLOG: StaticCell<Backlog<4, 12>> = StaticCell::new();`
 //! let place = Place {
 //!     port: 8080,
@@ -53,6 +53,7 @@ mod backlog;
 mod connection;
 mod counters;
 mod door;
+mod gate;
 mod gateway;
 mod head;
 mod pass_on;
@@ -66,6 +67,7 @@ pub use self::backlog::Backlog;
 pub use self::connection::{Connection, Halves, Io};
 pub use self::counters::Counters;
 pub use self::door::Door;
+pub use self::gate::{Guarded, Received};
 pub use self::gateway::{Gateway, Place, Runner, State, new};
 pub use self::pass_on::{PassEnd, PassedOn, pass_on};
 pub use self::serve::{Ended, Options, serve};
