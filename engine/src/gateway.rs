@@ -148,8 +148,11 @@ pub struct Plan {
     /// It is a port-forward in a tunnel.
     pub is_tunnel: bool,
     /// In the order in which they are tried; never empty.
-    pub attempts: heapless::Vec<Attempt, 3>,
+    pub attempts: Attempts,
 }
+
+/// The attempts of a plan.
+type Attempts = heapless::Vec<Attempt, 3>;
 
 impl Plan {
     /// True if the client is answered before upstream is asked, as upstream's translator does: whatever upstream
@@ -164,6 +167,7 @@ impl Plan {
 impl Planner {
     /// The ways in which an upgrade can go to upstream. `nonce`, 16 random bytes, is for a WebSocket to upstream that has
     /// no key of the client's.
+    #[inline(never)]
     pub fn plan<const H: usize>(
         &self,
         request: &Request<'_, H>,
@@ -176,15 +180,18 @@ impl Planner {
             check_websocket(request)?;
         }
         let plan = match (target.verb, upgrade) {
-            (Verb::PortForward, _) if !self.translates_port_forward => asked.passed_on(upgrade),
-            (Verb::PortForward, Upgrade::WebSocket) if asked.is_tunnel() => asked.tunnel()?,
-            (Verb::PortForward, Upgrade::WebSocket) => asked.legacy_ports()?,
-            (Verb::PortForward, Upgrade::Spdy) => asked.spdy_ports()?,
-            (Verb::Exec | Verb::Attach, Upgrade::WebSocket) => asked.websocket()?,
-            (Verb::Exec | Verb::Attach, Upgrade::Spdy) => asked.spdy()?,
+            (Verb::PortForward, _) if !self.translates_port_forward => Ok(asked.passed_on(upgrade)),
+            (Verb::PortForward, Upgrade::WebSocket) if asked.is_tunnel() => asked.tunnel(),
+            (Verb::PortForward, Upgrade::WebSocket) => asked.legacy_ports(),
+            (Verb::PortForward, Upgrade::Spdy) => asked.spdy_ports(),
+            (Verb::Exec | Verb::Attach, Upgrade::WebSocket) => asked.websocket(),
+            (Verb::Exec | Verb::Attach, Upgrade::Spdy) => asked.spdy(),
         };
-        self.check_target(&target)?;
-        Ok(plan)
+        // A plan is large: it is not moved.
+        if plan.is_ok() {
+            self.check_target(&target)?;
+        }
+        plan
     }
 
     /// What upstream is asked for, as far as it is known what it speaks.
@@ -219,7 +226,10 @@ struct Asked<'a, 'r, const H: usize> {
     nonce: [u8; 16],
 }
 
+// What plans are made by are functions of their own: inlined into one, all of them would take their stack at once, which is
+// two kilobytes.
 impl<const H: usize> Asked<'_, '_, H> {
+    #[inline(never)]
     fn websocket(&self) -> Result<Plan, Refusal<'static>> {
         let agreed = Accepted::websocket(self.request, FROM_WEBSOCKET);
         let is_v5 = agreed.is_ok_and(|agreed| agreed.protocol == Subprotocol::V5);
@@ -227,31 +237,36 @@ impl<const H: usize> Asked<'_, '_, H> {
             return Ok(self.passed_on(Upgrade::WebSocket));
         }
         let (agreed, streams) = (agreed?, self.target.streams()?);
-        let over_websocket = if is_v5 {
-            self.under_clients_key(Subprotocol::WEBSOCKET_CLIENT_OFFER, Then::PassOnOrTranslate)
-        } else {
-            self.same(Upgrade::WebSocket)
+        let over_websocket = || {
+            if is_v5 {
+                self.under_clients_key(Subprotocol::WEBSOCKET_CLIENT_OFFER, Then::PassOnOrTranslate)
+            } else {
+                self.same(Upgrade::WebSocket)
+            }
         };
-        let to_spdy = self.over_spdy(Subprotocol::SPDY_CLIENT_OFFER, Then::ToSpdy);
+        let to_spdy = || self.over_spdy(Subprotocol::SPDY_CLIENT_OFFER, Then::ToSpdy);
         // The header of the KEP's first draft, which is older than v5.
         let asks_for_translation =
             self.request.headers.get("K8s-Websocket-Protocol") == Some(b"stream-translate");
-        let attempts = if asks_for_translation {
-            [to_spdy].into_iter().collect()
+        let mut plan = self.plan_of(agreed.upgrade, Some(agreed), streams);
+        if asks_for_translation {
+            let _ = plan.attempts.push(to_spdy());
         } else {
-            self.attempts([over_websocket], to_spdy)
-        };
-        Ok(self.plan(agreed, streams, attempts))
+            self.add(&mut plan.attempts, &[&over_websocket], &to_spdy);
+        }
+        Ok(plan)
     }
 
+    #[inline(never)]
     fn spdy(&self) -> Result<Plan, Refusal<'static>> {
         let agreed = Accepted::spdy(self.request, Subprotocol::SPDY_SERVER)?;
         let streams = self.target.streams()?;
-        let to_websocket = self.under_own_key(Subprotocol::WEBSOCKET_CLIENT_OFFER, Then::ToWebSocket);
-        Ok(self.plan(agreed, streams, self.attempts([to_websocket], self.same(Upgrade::Spdy))))
+        let to_websocket = || self.under_own_key(Subprotocol::WEBSOCKET_CLIENT_OFFER, Then::ToWebSocket);
+        Ok(self.plan(agreed, streams, &[&to_websocket], &|| self.same(Upgrade::Spdy)))
     }
 
     /// Port-forward of kubectl from 1.31 on: SPDY inside WebSocket messages.
+    #[inline(never)]
     fn tunnel(&self) -> Result<Plan, Refusal<'static>> {
         if !self.planner.gates.port_forward_websockets {
             return Ok(self.passed_on(Upgrade::WebSocket));
@@ -261,13 +276,14 @@ impl<const H: usize> Asked<'_, '_, H> {
                 Refusal::Protocols { .. } => Refusal::NoTunnelProtocol,
                 other => other,
             })?;
-        let pass_on = self.under_clients_key(Subprotocol::TUNNEL, Then::PassOn);
-        let to_spdy = self.over_spdy(Subprotocol::SPDY_PORT_FORWARD, Then::TunnelToSpdy);
-        Ok(self.plan(agreed, StreamSet::default(), self.attempts([pass_on], to_spdy)))
+        let pass_on = || self.under_clients_key(Subprotocol::TUNNEL, Then::PassOn);
+        let to_spdy = || self.over_spdy(Subprotocol::SPDY_PORT_FORWARD, Then::TunnelToSpdy);
+        Ok(self.plan(agreed, StreamSet::default(), &[&pass_on], &to_spdy))
     }
 
     /// Port-forward of kube-rs and of the Python and JavaScript clients: two channels a port. What they offer in front of
     /// these versions, v5 above all, is not served here (`port-forward.md` section 3).
+    #[inline(never)]
     fn legacy_ports(&self) -> Result<Plan, Refusal<'static>> {
         let agreed = Accepted::websocket(self.request, Subprotocol::WEBSOCKET_PORT_FORWARD)?;
         if self.target.server == Server::Cri {
@@ -275,17 +291,17 @@ impl<const H: usize> Asked<'_, '_, H> {
             return Ok(self.passed_on(Upgrade::WebSocket));
         }
         let _: Ports = Ports::of(&self.target, agreed.protocol)?;
-        let over_websocket =
-            [self.same(Upgrade::WebSocket), self.under_own_key(Subprotocol::TUNNEL, Then::PortsToTunnel)];
-        let to_spdy = self.over_spdy(Subprotocol::SPDY_PORT_FORWARD, Then::PortsToSpdy);
-        Ok(self.plan(agreed, StreamSet::default(), self.attempts(over_websocket, to_spdy)))
+        let same = || self.same(Upgrade::WebSocket);
+        let to_tunnel = || self.under_own_key(Subprotocol::TUNNEL, Then::PortsToTunnel);
+        let to_spdy = || self.over_spdy(Subprotocol::SPDY_PORT_FORWARD, Then::PortsToSpdy);
+        Ok(self.plan(agreed, StreamSet::default(), &[&same, &to_tunnel], &to_spdy))
     }
 
+    #[inline(never)]
     fn spdy_ports(&self) -> Result<Plan, Refusal<'static>> {
         let agreed = Accepted::spdy(self.request, Subprotocol::SPDY_PORT_FORWARD)?;
-        let to_tunnel = self.under_own_key(Subprotocol::TUNNEL, Then::SpdyToTunnel);
-        let attempts = self.attempts([to_tunnel], self.same(Upgrade::Spdy));
-        Ok(self.plan(agreed, StreamSet::default(), attempts))
+        let to_tunnel = || self.under_own_key(Subprotocol::TUNNEL, Then::SpdyToTunnel);
+        Ok(self.plan(agreed, StreamSet::default(), &[&to_tunnel], &|| self.same(Upgrade::Spdy)))
     }
 
     fn is_tunnel(&self) -> bool {
@@ -294,28 +310,44 @@ impl<const H: usize> Asked<'_, '_, H> {
     }
 
     /// A session that nobody looks at here: upstream gets the client's upgrade as it is, and the client its answer.
+    #[inline(never)]
     fn passed_on(&self, upgrade: Upgrade) -> Plan {
-        let same = Attempt { proves: None, ..self.same(upgrade) };
-        Plan { agreed: None, upgrade, ..self.plan_of(StreamSet::default(), [same].into_iter().collect()) }
+        let mut plan = self.plan_of(upgrade, None, StreamSet::default());
+        let _ = plan.attempts.push(Attempt { proves: None, ..self.same(upgrade) });
+        plan
     }
 
-    fn plan(&self, agreed: Accepted, streams: StreamSet, attempts: heapless::Vec<Attempt, 3>) -> Plan {
-        let plan = self.plan_of(streams, attempts);
-        Plan { upgrade: agreed.upgrade, agreed: Some(agreed), ..plan }
+    fn plan(
+        &self,
+        agreed: Accepted,
+        streams: StreamSet,
+        websocket: &[&dyn Fn() -> Attempt],
+        spdy: &dyn Fn() -> Attempt,
+    ) -> Plan {
+        let mut plan = self.plan_of(agreed.upgrade, Some(agreed), streams);
+        self.add(&mut plan.attempts, websocket, spdy);
+        plan
     }
 
-    fn plan_of(&self, streams: StreamSet, attempts: heapless::Vec<Attempt, 3>) -> Plan {
+    /// A plan without attempts.
+    fn plan_of(&self, upgrade: Upgrade, agreed: Option<Accepted>, streams: StreamSet) -> Plan {
         let Target { server, verb, .. } = self.target;
         let is_tunnel = verb == Verb::PortForward && self.is_tunnel();
-        Plan { server, verb, streams, upgrade: Upgrade::Spdy, agreed: None, is_tunnel, attempts }
+        Plan { server, verb, streams, upgrade, agreed, is_tunnel, attempts: Attempts::new() }
     }
 
-    /// Those of the attempts that are made with what upstream speaks, WebSocket first.
-    fn attempts<const W: usize>(&self, websocket: [Attempt; W], spdy: Attempt) -> heapless::Vec<Attempt, 3> {
+    /// Adds those attempts that are made with what upstream speaks, WebSocket first. Only they are made: a key costs a
+    /// SHA-1.
+    #[inline(never)]
+    fn add(&self, attempts: &mut Attempts, websocket: &[&dyn Fn() -> Attempt], spdy: &dyn Fn() -> Attempt) {
         let protocol = self.planner.protocol(self.target.verb);
-        let websocket = websocket.into_iter().filter(|_| protocol != UpstreamProtocol::Spdy);
-        let spdy = (protocol != UpstreamProtocol::WebSocket).then_some(spdy);
-        websocket.chain(spdy).collect()
+        // There are at most two, so there is room for all.
+        for attempt in websocket.iter().filter(|_| protocol != UpstreamProtocol::Spdy) {
+            let _ = attempts.push(attempt());
+        }
+        if protocol != UpstreamProtocol::WebSocket {
+            let _ = attempts.push(spdy());
+        }
     }
 
     /// The upgrade that the client asked for, as it is.
@@ -344,6 +376,7 @@ impl<const H: usize> Asked<'_, '_, H> {
         Attempt { is_clients_method: !demands_create, ..self.attempt(ClientUpgrade::Spdy, offer, then) }
     }
 
+    #[inline(never)]
     fn attempt(&self, upgrade: ClientUpgrade<'_>, offer: impl Into<Offer>, then: Then) -> Attempt {
         let offer = offer.into();
         let expected = match offer {

@@ -42,14 +42,17 @@
 mod accept;
 mod ask;
 mod refusal;
+mod transport;
 
 pub use self::accept::{Accepted, bearer_token};
 pub use self::ask::{ClientUpgrade, Expected, UpgradeError};
 pub use self::refusal::Refusal;
+pub use self::transport::Transport;
 
 pub(crate) use self::accept::check_websocket;
 
 use crate::http::Request;
+use crate::k8s::{RequestError, Target};
 
 /// What a connection is upgraded to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -66,6 +69,18 @@ impl Upgrade {
         [Self::WebSocket, Self::Spdy]
             .into_iter()
             .find(|upgrade| request.headers.has_token("Upgrade", upgrade.name()))
+    }
+
+    /// True if a request asks for an upgrade, rightly or not, and is to be answered as one.
+    ///
+    /// SPDY at a target without streams is ignored, as a server may (RFC 9110 section 7.8): kubectl 1.22's `cp` sends the
+    /// headers of its upgrade with its look at the pod, too.
+    pub fn is_asked_for<const H: usize>(request: &Request<'_, H>) -> bool {
+        let is_strayed = || {
+            Self::of(request) == Some(Self::Spdy)
+                && Target::parse(request.target) == Err(RequestError::NotFound)
+        };
+        request.headers.tokens("Upgrade").next().is_some() && !is_strayed()
     }
 
     /// Its name in the header `Upgrade`.

@@ -92,8 +92,10 @@ fn a_file_keeps_its_content_permissions_and_time_and_goes_through_pipes() {
     random_file(&from, 5_000_001);
     fs::set_permissions(&from, fs::Permissions::from_mode(0o604)).expect("permissions");
     let url = shores.gateway.url();
-    copies(url, &[text(&from), &remote(&there)]);
-    copies(url, &[&remote(&there), text(&back)]);
+    let said = copies(url, &[text(&from), &remote(&there)]).stderr;
+    assert!(said.starts_with(text(&there)) && said.contains("4.77 MiB in "), "{said:?}");
+    let said = copies(url, &["-q", &remote(&there), text(&back)]).stderr;
+    assert_eq!(said, "");
     assert_eq!((sum(&there), sum(&back)), (sum(&from), sum(&from)));
     let attributes =
         |path: &Path| fs::metadata(path).map(|data| (data.mode(), data.mtime())).expect("a file");
@@ -162,6 +164,39 @@ async fn an_interrupted_copy_is_an_error_and_is_resumed() {
             tokio::task::spawn_blocking(move || copies(&url, &["--resume", &source, &target])).await;
         let resumed = resumed.expect("it ends");
         assert!(!resumed.stderr.contains("starting again"), "{resumed:?}");
+        assert!(!partial.exists());
+    }
+    assert_eq!((sum(&there), sum(&back)), (sum(&from), sum(&from)));
+}
+
+/// A server that is away for a while, and a user who has better things to do.
+#[test]
+fn a_copy_with_retries_goes_on_by_itself() {
+    let mut node = Server::node();
+    let (listen, url) = (node.address().to_string(), node.url().to_owned());
+    let room = tempfile::tempdir().expect("a directory");
+    let [from, there, back] = ["from", "there", "back"].map(|name| room.path().join(name));
+    random_file(&from, 40_000_000);
+    for (source, target, partial) in [
+        (text(&from).to_owned(), remote(&there), room.path().join(".there.strait-partial")),
+        (remote(&there), text(&back).to_owned(), room.path().join(".back.strait-partial")),
+    ] {
+        let running = copy(&url, &["--retries", "30", &source, &target]);
+        eventually(TRANSFER, || match fs::metadata(&partial) {
+            Ok(data) if data.len() > 1_000_000 => Ok(()),
+            other => Err(format!("{other:?}, {}", running.stderr())),
+        });
+        node.kill();
+        // The first attempt finds nobody.
+        eventually(TRANSFER, || {
+            let said = running.stderr();
+            if said.contains("cannot connect") { Ok(()) } else { Err(said) }
+        });
+        node = Server::spawn(&["node", "--listen", &listen, "--drain-timeout", "0"]);
+        let finished = running.finish();
+        assert!(finished.status.success(), "{finished:?}");
+        assert!(finished.stderr.contains("resuming"), "{finished:?}");
+        assert!(!finished.stderr.contains("starting again"), "{finished:?}");
         assert!(!partial.exists());
     }
     assert_eq!((sum(&there), sum(&back)), (sum(&from), sum(&from)));

@@ -100,6 +100,32 @@ fn the_environment_chooses_the_protocol_and_requests_are_logged_without_secrets(
 }
 
 #[test]
+fn each_level_of_the_log_shows_more_and_none_shows_secrets() {
+    let node = Server::node();
+    let log = |level: u32| {
+        let level = format!("-v={level}");
+        let arguments = ["exec", &level, "--token", "topsecret", "demo", "--", "date"];
+        let finished = run(node.url(), &arguments);
+        assert!(finished.status.success() && !finished.stderr.contains("topsecret"), "{finished:?}");
+        finished.stderr
+    };
+    let [nothing, requests, heads, same, all] = [5, 6, 7, 8, 9].map(log);
+    assert_eq!(nothing, "");
+    for expected in [
+        format!("GET {}/api/v1/namespaces/default/pods/demo", node.url()),
+        "200 OK GET".into(),
+        "101 Switching Protocols GET".into(),
+    ] {
+        assert!(requests.contains(&expected), "{expected:?} is not in {requests}");
+    }
+    assert!(!requests.contains("User-Agent"), "{requests}");
+    for log in [&heads, &same, &all] {
+        assert!(log.contains("User-Agent: strait/"), "{log}");
+        assert!(log.to_lowercase().contains("authorization: <masked>"), "{log}");
+    }
+}
+
+#[test]
 fn three_hundred_megabytes_go_each_way_and_the_end_of_input_arrives() {
     let (_shores, urls) = ways();
     for (way, url) in &urls {

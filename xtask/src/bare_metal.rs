@@ -25,6 +25,11 @@ pub(crate) fn cargo(arguments: &[&str], libraries: &str, target_dir: &Path) -> R
         .env("PATH", path_with_linker()?))
 }
 
+/// [`cargo`]'s setting for an image whose stack frames and relocations can be looked at; neither is in its flash.
+pub(crate) fn measurable() -> String {
+    format!("target.{TARGET}.rustflags=['-Zemit-stack-sizes','-Clink-arg=--emit-relocs']")
+}
+
 /// Where the artefacts of `profile` lie.
 pub(crate) fn artefacts(target_dir: &Path, profile: &str) -> PathBuf {
     target_dir.join(TARGET).join(profile)

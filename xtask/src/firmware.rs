@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::bare_metal::{artefacts, cargo};
+use crate::bare_metal::{artefacts, cargo, measurable};
 use crate::run::command;
 
 const MANIFEST: &str = "drivers/embassy/firmware/Cargo.toml";
@@ -38,7 +38,8 @@ pub(crate) fn chore(what: Firmware) -> Result<()> {
 
 /// Builds the image.
 pub(crate) fn build() -> Result<PathBuf> {
-    let arguments = ["build", "--release", "--locked", "--manifest-path", MANIFEST];
+    let flags = measurable();
+    let arguments = ["build", "--release", "--locked", "--manifest-path", MANIFEST, "--config", &flags];
     cargo(&arguments, "core", Path::new(TARGET_DIR))?.run()?;
     let image = env::current_dir()?.join(artefacts(Path::new(TARGET_DIR), "release")).join("strait-firmware");
     println!("{}", image.display());

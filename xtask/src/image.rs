@@ -14,6 +14,8 @@ pub(crate) struct Image {
     functions: BTreeMap<u64, Function>,
     /// Contents of the data that have a name.
     data: BTreeMap<String, Vec<u8>>,
+    /// Bytes of everything in RAM that has a name.
+    statics: BTreeMap<String, u64>,
     pub(crate) sections: Vec<Section>,
 }
 
@@ -67,13 +69,27 @@ impl Image {
                 bytes: section.size(),
             })
             .collect();
-        Ok(Self { functions, data: data(&file), sections })
+        Ok(Self { functions, data: data(&file), statics: statics(&file), sections })
     }
 
     /// An array of words.
     pub(crate) fn words(&self, name: &str) -> Result<Vec<u32>> {
         let bytes = self.data.get(name).with_context(|| format!("the image has no {name}"))?;
         Ok(bytes.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect())
+    }
+
+    /// Bytes of the static `name`.
+    pub(crate) fn static_bytes(&self, name: &str) -> Result<u64> {
+        self.statics.get(name).copied().with_context(|| format!("the image has no static {name}"))
+    }
+
+    /// Bytes of the functions whose name `is_counted`.
+    pub(crate) fn code(&self, is_counted: impl Fn(&str) -> bool) -> u64 {
+        self.functions
+            .values()
+            .filter(|function| is_counted(&function.name))
+            .map(|function| function.bytes)
+            .sum()
     }
 
     /// Bytes of code by crate.
@@ -165,6 +181,16 @@ fn data(file: &object::File<'_>) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
+fn statics(file: &object::File<'_>) -> BTreeMap<String, u64> {
+    let symbols = file.symbols().filter(|symbol| symbol.kind() == SymbolKind::Data && symbol.size() > 0);
+    symbols
+        .map(|symbol| {
+            let name = rustc_demangle::demangle(symbol.name().unwrap_or_default());
+            (format!("{name:#}"), symbol.size())
+        })
+        .collect()
+}
+
 /// The addresses of Thumb functions are odd where they are called.
 const fn even(address: u64) -> u64 {
     address & !1
@@ -191,14 +217,19 @@ fn frames(file: &object::File<'_>) -> Result<Vec<(u64, u64)>> {
     Ok(frames)
 }
 
-/// Calls from function to function, and the functions whose address is taken.
+/// Calls from function to function, and the functions whose address lies in data. A function whose address is taken by code
+/// counts as called by it: the optimiser keeps addresses of what is called often in registers. Where that hands it to another
+/// one to be called, as for formatting, the frames in between are not counted.
 fn references(
     file: &object::File<'_>,
     functions: &BTreeMap<u64, Function>,
 ) -> (BTreeSet<(u64, u64)>, BTreeSet<u64>) {
     let (mut calls, mut taken) = (BTreeSet::new(), BTreeSet::new());
     for section in file.sections() {
-        if !matches!(section.kind(), SectionKind::Text | SectionKind::ReadOnlyData | SectionKind::Data) {
+        let is_looked_at =
+            matches!(section.kind(), SectionKind::Text | SectionKind::ReadOnlyData | SectionKind::Data);
+        // What the processor calls by itself nobody else calls.
+        if !is_looked_at || section.name() == Ok(".vector_table") {
             continue;
         }
         for (place, relocation) in section.relocations() {
@@ -211,7 +242,9 @@ fn references(
             let RelocationFlags::Elf { r_type } = relocation.flags() else { continue };
             let is_call = matches!(r_type, R_ARM_THM_PC22 | R_ARM_THM_JUMP24);
             match functions.range(..=place).next_back() {
-                Some((&caller, _)) if is_call => calls.insert((caller, target)),
+                Some((&caller, _)) if is_call || section.kind() == SectionKind::Text => {
+                    calls.insert((caller, target))
+                }
                 _ => taken.insert(target),
             };
         }
@@ -222,14 +255,19 @@ fn references(
 /// Functions with a `BLX` to a register.
 fn indirect_callers(file: &object::File<'_>, functions: &BTreeMap<u64, Function>) -> BTreeSet<u64> {
     let mut callers = BTreeSet::new();
+    let words = literals(file);
     for section in file.sections().filter(|section| section.kind() == SectionKind::Text) {
         let Ok(code) = section.data() else { continue };
         for (&address, function) in functions {
             let Some(start) = address.checked_sub(section.address()) else { continue };
             let Some(body) = code.get(start as usize..(start + function.bytes) as usize) else { continue };
             let (halves, _) = body.as_chunks::<2>();
-            let mut halves = halves.iter().map(|half| u16::from_le_bytes(*half));
-            while let Some(half) = halves.next() {
+            let places = (address..).step_by(2);
+            let mut halves = places.zip(halves.iter().map(|half| u16::from_le_bytes(*half)));
+            while let Some((place, half)) = halves.next() {
+                if words.range(..=place).next_back().is_some_and(|(_, &is_data)| is_data) {
+                    continue;
+                }
                 // 32-bit instructions begin with 0b111 and one more bit.
                 if half >= 0xe800 {
                     halves.next();
@@ -240,6 +278,16 @@ fn indirect_callers(file: &object::File<'_>, functions: &BTreeMap<u64, Function>
         }
     }
     callers
+}
+
+/// Where data begins in the code (`$d`), and where code goes on (`$t`).
+fn literals(file: &object::File<'_>) -> BTreeMap<u64, bool> {
+    let marks = file.symbols().filter_map(|symbol| {
+        let name = symbol.name().ok()?;
+        let is_data = name.starts_with("$d");
+        (is_data || name.starts_with("$t")).then_some((even(symbol.address()), is_data))
+    });
+    marks.collect()
 }
 
 /// The crate of a demangled path such as `<strait::leg::X as core::fmt::Debug>::fmt`.

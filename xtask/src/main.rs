@@ -4,10 +4,12 @@ mod bare_metal;
 mod firmware;
 mod fuzz;
 mod image;
+mod instructions;
 mod msrv;
 mod proofs;
 mod run;
 mod size;
+mod std_gateway;
 
 use std::path::PathBuf;
 
@@ -37,7 +39,8 @@ enum Chore {
     /// The gateway on an emulated Cortex-M board.
     #[command(subcommand)]
     Firmware(firmware::Firmware),
-    /// What the engine takes of flash, memory and stack, compared with the committed file.
+    /// What engine and firmware take of flash, memory and stack, and the engine of instructions, compared with the committed
+    /// file.
     Size {
         /// Writes the committed file.
         #[arg(long)]
@@ -64,6 +67,19 @@ enum Chore {
         #[arg(long)]
         full: bool,
     },
+    /// Runs the tests of whole programs with the gateway of `strait-std` in place of `strait gateway`.
+    StdGateway {
+        /// All that apply, not only what takes less than a minute.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Looks at any server or client of Kubernetes' streams: see docs/CONFORMANCE.md.
+    #[command(disable_help_flag = true)]
+    Conformance {
+        /// Arguments of the runner: `--help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Writes completion scripts for all shells to target/completions.
     Completions,
     /// Writes the manual pages to target/man.
@@ -84,6 +100,8 @@ fn main() -> Result<()> {
         Chore::Msrv => msrv::check(),
         Chore::Fuzz { targets, seconds } => fuzz::run(&targets, seconds),
         Chore::Peers { names, full } => peers(&names, full),
+        Chore::StdGateway { all } => std_gateway::test(all),
+        Chore::Conformance { arguments } => conformance(&arguments),
         Chore::Completions => completions(),
         Chore::Man => manual(),
         Chore::BenchSmoke => bench_smoke(),
@@ -92,6 +110,7 @@ fn main() -> Result<()> {
 
 fn ci() -> Result<()> {
     cargo(["test", "--workspace"])?;
+    std_gateway::test(false)?;
     lint()?;
     msrv::check()?;
     proofs::check()?;
@@ -109,6 +128,10 @@ fn peers(names: &[String], full: bool) -> Result<()> {
         .args(full.then_some("--full"))
         .args(names)
         .run()
+}
+
+fn conformance(arguments: &[String]) -> Result<()> {
+    run::command("cargo").args(["run", "--quiet", "--package", "spdyspec", "--"]).args(arguments).run()
 }
 
 fn lint() -> Result<()> {

@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::bare_metal::{TARGET, artefacts, cargo};
+use crate::bare_metal::{TARGET, artefacts, cargo, measurable};
 use crate::image::Image;
 use crate::run::{Run, command};
 
@@ -73,7 +73,7 @@ fn links(features: &[&str]) -> Result<bool> {
 
 /// Builds the image with its stack frames and its relocations.
 fn image(features: &[&str]) -> Result<Run> {
-    let flags = format!("target.{TARGET}.rustflags=['-Zemit-stack-sizes','-Clink-arg=--emit-relocs']");
+    let flags = measurable();
     let mut arguments = vec!["build", "--release", "--manifest-path", NO_PANIC, "--config", &flags];
     arguments.extend(features);
     cargo(&arguments, "core", Path::new(TARGET_DIR))

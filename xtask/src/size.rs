@@ -4,7 +4,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::image::Image;
-use crate::{bare_metal, proofs};
+use crate::{bare_metal, firmware, instructions, proofs};
 
 #[path = "../../engine/proofs/sizes.rs"]
 mod sizes;
@@ -14,6 +14,12 @@ const COMMITTED: &str = "engine/proofs/sizes.txt";
 
 /// The array in the image with the sizes on the target, in the order of [`sizes::SIZES`].
 const SYMBOL: &str = "STRAIT_SIZES";
+
+/// The array in the firmware with the number of its connections at a time and the bytes of a lane.
+const CONNECTIONS: &str = "STRAIT_CONNECTIONS";
+
+/// The tasks of the connections.
+const POOL: &str = "strait_firmware::connections::POOL";
 
 /// A change beyond this has to be committed: one in so many.
 const TOLERANCE: u64 = 100;
@@ -35,13 +41,63 @@ pub(crate) fn check(write: bool) -> Result<()> {
     compare(&parse(&committed)?, &rows)
 }
 
-/// Prints sections and code by crate of any image.
+/// Prints sections, code by crate and the stack of each task of any image.
 pub(crate) fn image(path: &Path) -> Result<()> {
-    println!("{}", table(&path.display().to_string(), &flash(&Image::read(path)?)));
+    let image = Image::read(path)?;
+    println!("{}", table(&path.display().to_string(), &flash(&image)));
+    for (name, depth) in image.stack(is_task) {
+        println!("{} {name}\n    {}", depth.bytes, depth.path.join("\n    "));
+    }
     Ok(())
 }
 
 fn rows() -> Result<Vec<(String, u64)>> {
+    let mut rows = engine()?;
+    rows.extend(instructions::rows()?);
+    rows.extend(
+        whole()
+            .context("the firmware")?
+            .into_iter()
+            .map(|(name, bytes)| (format!("firmware: {name}"), bytes)),
+    );
+    Ok(rows)
+}
+
+/// The image of the firmware: all that lies in flash and RAM.
+fn whole() -> Result<Vec<(String, u64)>> {
+    let image = Image::read(&firmware::build()?)?;
+    let mut rows = flash(&image);
+    rows.push((
+        "code of the engine, the driver and the crates that only they use".to_owned(),
+        image.code(is_ours),
+    ));
+    let in_ram =
+        image.sections.iter().filter(|section| matches!(&*section.name, ".data" | ".bss" | ".uninit"));
+    rows.push(("static RAM".to_owned(), in_ram.map(|section| section.bytes).sum()));
+    let [connections, lane] = *image.words(CONNECTIONS)? else { bail!("{CONNECTIONS} has two words") };
+    let task = image.static_bytes(POOL)? / u64::from(connections);
+    rows.push(("memory: task of a connection, with its session".to_owned(), task));
+    rows.push(("memory: exec session, task and two lanes".to_owned(), task + 2 * u64::from(lane)));
+    for (name, depth) in image.stack(is_task) {
+        let task = name.split("__").nth(1).unwrap_or(&name).to_owned();
+        rows.push((format!("stack: {task}"), depth.bytes));
+    }
+    Ok(rows)
+}
+
+/// The function that runs a task, whose future it holds.
+fn is_task(name: &str) -> bool {
+    name.contains("TaskStorage<") && name.ends_with(">>::poll")
+}
+
+/// Code that is there because of the gateway, and not because of the board or its TCP stack.
+fn is_ours(name: &str) -> bool {
+    let is_gateway = is_task(name) && ["__connections_", "__clients_"].iter().any(|task| name.contains(task));
+    let crates = ["strait::", "strait_embassy::", "httparse::", "sha1_smol::", "base64::", "siphasher::"];
+    is_gateway || crates.iter().any(|path| name.contains(path))
+}
+
+fn engine() -> Result<Vec<(String, u64)>> {
     let image = proofs::build()?;
     let on_target = image.words(SYMBOL)?;
     ensure!(on_target.len() == sizes::SIZES.len(), "the image has other sizes");
@@ -51,7 +107,9 @@ fn rows() -> Result<Vec<(String, u64)>> {
         rows.push((format!("memory on a host of 64 bits: {name}"), on_host as u64));
     }
     // What holds the session itself on its stack is no part of the engine.
-    let is_operation = |name: &str| name.starts_with("strait_no_panic::exec::") && !name.contains("::join::");
+    let holds_session =
+        |name: &str| ["join", "exec"].iter().any(|fun| name.contains(&format!("::exec::{fun}::")));
+    let is_operation = |name: &str| name.starts_with("strait_no_panic::exec::") && !holds_session(name);
     for (name, depth) in image.stack(is_operation) {
         rows.push((format!("stack: {}", without_crates(&name)), depth.bytes));
     }

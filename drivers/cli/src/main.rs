@@ -41,10 +41,18 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", told(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error with its causes, as far as it does not tell them itself.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().skip(1).fold(error.to_string(), |told, cause| {
+        let cause = cause.to_string();
+        if told.ends_with(&cause) { told } else { format!("{told}: {cause}") }
+    })
 }
 
 /// One thread is enough for one session.
@@ -93,4 +101,19 @@ fn shutdown_on_signal() -> anyhow::Result<Shutdown> {
         }
     });
     Ok(shutdown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context as _;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let cause = Err::<(), _>(io::Error::other("no such file"));
+        let error = cause.context("cannot read it: no such file").context("no configuration").unwrap_err();
+        assert_eq!(told(&error), "no configuration: cannot read it: no such file");
+        let error = anyhow::Error::msg("down").context("cannot connect");
+        assert_eq!(told(&error), "cannot connect: down");
+    }
 }

@@ -27,7 +27,7 @@ pub struct Door<'a, const N: usize, const M: usize, const RING: usize = 2048> {
     pub(crate) clients: &'a mut [Rings<RING>; M],
     pub(crate) backlog: &'a Backlog<'a, N, M>,
     pub(crate) switch: &'a Switch<N>,
-    pub(crate) place: Place<'a>,
+    pub(crate) place: &'a Place<'a>,
 }
 
 impl<'a, const N: usize, const M: usize, const RING: usize> Door<'a, N, M, RING> {

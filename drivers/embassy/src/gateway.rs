@@ -1,4 +1,5 @@
 use core::net::IpAddr;
+use core::pin::pin;
 
 use embassy_net::{IpAddress, IpEndpoint, Stack};
 use embassy_time::{Duration, Instant, Timer};
@@ -76,7 +77,7 @@ pub struct Runner<'a, const N: usize, const M: usize, const LANE: usize = 2048, 
     desk: &'a mut Desk<LANE, RING>,
     backlog: &'a Backlog<'a, N, M>,
     switch: &'a Switch<N>,
-    place: Place<'a>,
+    place: &'a Place<'a>,
 }
 
 /// Where a gateway listens, and what is behind it.
@@ -98,7 +99,7 @@ pub struct Place<'a> {
 pub fn new<'a, const N: usize, const M: usize, const LANE: usize, const RING: usize>(
     state: &'a mut State<N, M, LANE, RING>,
     backlog: &'a Backlog<'a, N, M>,
-    place: Place<'a>,
+    place: &'a Place<'a>,
 ) -> (Gateway<'a, N>, Door<'a, N, M, RING>, [Runner<'a, N, M, LANE, RING>; N]) {
     const { assert!(N <= M, "there are places for at least those who are served") };
     let State { desks, clients, switch } = state;
@@ -146,7 +147,7 @@ impl<'a, const N: usize, const M: usize, const LANE: usize, const RING: usize> R
         while let Some((seat, mut client)) = backlog.next(number, switch).await {
             let peer = client.remote_endpoint().map(|peer| to_ip(peer.addr));
             let mut dialer = Dialer { socket: &mut upstream, upstream: place.upstream, free_at };
-            let stop = switch.closing(number);
+            let stop = pin!(switch.closing(number));
             let ended = serve(&mut client, peer, &mut dialer, (up, down), &place.options, stop).await;
             tell(&ended);
             switch.count.ended(&ended);

@@ -12,14 +12,20 @@
 //!
 //! # fn let_in<const N: usize, const M: usize>(_: Door<'static, N, M>, _: Stack<'static>) {}
 //! # fn spawn<const N: usize, const M: usize>(_: Runner<'static, N, M>, _: Stack<'static>) {}
-//! # fn start(stack: Stack<'static>, state: &'static mut State<4, 12>, backlog: &'static Backlog<'static, 4, 12>) {
-//! // The stack was made with `backlog.guard(driver)`. Both lie in statics: `static STATE: ConstStaticCell<State<4, 12>> = ConstStaticCell::new(State::new());`
-//! // and `static BACKLOG: StaticCell<Backlog<4, 12>> = StaticCell::new();`
-//! let place = Place {
+//! # fn start(
+//! #     stack: Stack<'static>,
+//! #     state: &'static mut State<4, 12>,
+//! #     backlog: &'static Backlog<'static, 4, 12>,
+//! #     place: &'static mut Option<Place<'static>>,
+//! # ) {
+//! // The stack was made with `backlog.guard(driver)`. All three lie in statics:
+//! // `static STATE: ConstStaticCell<State<4, 12>> = ConstStaticCell::new(State::new());`,
+//! // `static BACKLOG: StaticCell<Backlog<4, 12>> = StaticCell::new();` and one for the place.
+//! let place = place.insert(Place {
 //!     port: 8080,
 //!     upstream: IpEndpoint::new(IpAddress::v4(10, 0, 0, 1), 10250),
 //!     options: Options::insecure_plaintext("10.0.0.1:10250"),
-//! };
+//! });
 //! let (gateway, door, runners) = strait_embassy::new(state, backlog, place);
 //! let_in(door, stack); // a task: `door.run(stack).await`
 //! for runner in runners {

@@ -1,9 +1,6 @@
 mod ask;
 #[cfg(feature = "port-forward")]
 mod forward;
-#[cfg(not(feature = "port-forward"))]
-#[path = "serve/no_forward.rs"]
-mod forward;
 mod plain;
 mod route;
 
@@ -13,13 +10,14 @@ use embassy_time::{Duration, with_timeout};
 use embedded_io_async::ErrorKind;
 use strait::Limits;
 use strait::bridge::{Bridge, ExecBridge, Outcome};
-use strait::gateway::Attempt;
 use strait::k8s::StreamSet;
 use strait::leg::{SpdyLeg, WebSocketLeg};
 use strait::spdy::SkipBlocks;
 use strait::upgrade::Accepted;
 
 use self::ask::{Granted, NotGranted, ask, to_answer};
+#[cfg(feature = "port-forward")]
+use self::forward::run;
 use self::plain::plain;
 use self::route::{Way, Work, route, to_failed_head};
 use crate::connection::{self, Connection};
@@ -99,17 +97,36 @@ pub async fn serve<C: Connection, D: Dial>(
         Way::Plain { request, body } => {
             plain(client, upstream, up, head, down, request, body, options, stop).await
         }
-        Way::Translate { request, work, agreed, attempt } => {
-            let behind = Filled::behind_head(up, head.len, head.filled);
-            let asked = Asked { client, upstream, up: behind, down, request, attempt, agreed, limits, stop };
-            match work {
-                Work::Exec(streams) => exec(asked, streams).await,
-                Work::Forward(forward) => forward.serve(asked).await,
+        // Exec and attach: the client is answered, then upstream is asked, and what it says is the session's status.
+        Way::Translate { request, work: Work::Exec(streams), agreed, attempt } => {
+            let mut up = Filled::behind_head(up, head.len, head.filled);
+            if welcome(client, &agreed, up.room()).await.is_err() {
+                return Ended::Left;
+            }
+            let asked = ask(upstream, down, request, attempt, limits).await;
+            // In its place, which is this future; what was asked is gone by now.
+            let mut bridge = translator(streams, &agreed, limits);
+            let (io, down) = begin(&mut bridge, asked, streams, down, up.room(), limits);
+            Ended::Session(Session::new(&mut bridge, client, io, up, down).run(stop).await)
+        }
+        // Port-forward: upstream is asked, and the client gets its answer, whatever it is.
+        #[cfg(feature = "port-forward")]
+        Way::Translate { request, work: Work::Forward(forward), agreed, attempt } => {
+            let mut up = Filled::behind_head(up, head.len, head.filled);
+            match ask(upstream, down, request, attempt, limits).await {
+                Ok(Granted { io, head, .. }) => {
+                    if welcome(client, &agreed, up.room()).await.is_err() {
+                        return Ended::Left;
+                    }
+                    let down = Filled::behind_head(down, head.len, head.filled);
+                    run(client, io, up, down, forward, &agreed, limits, stop).await
+                }
+                Err(refused) => refuse_upgrade(client, &refused, up, down).await,
             }
         }
         Way::PassOn { request, attempt } => {
             let behind = Filled::behind_head(up, head.len, head.filled);
-            match ask(upstream, down, request, &attempt, limits).await {
+            match ask(upstream, down, request, attempt, limits).await {
                 Ok(granted) => join(client, granted, behind, down, limits, stop).await,
                 Err(refused) => refuse_upgrade(client, &refused, behind, down).await,
             }
@@ -117,42 +134,26 @@ pub async fn serve<C: Connection, D: Dial>(
     }
 }
 
-/// A session that is to be translated, in front of the question to upstream.
-struct Asked<'a, C, D, S> {
-    client: &'a mut C,
-    upstream: &'a mut D,
-    up: Filled<'a>,
-    down: &'a mut [u8],
-    /// Bytes of the request to upstream, which lies in `down`.
-    request: usize,
-    attempt: Attempt,
-    agreed: Accepted,
-    limits: &'a Limits,
-    stop: S,
-}
-
-/// Exec and attach: the client is answered, then upstream is asked, and what it says is the session's status.
-async fn exec<C: Connection, D: Dial, S: Future<Output = ()>>(
-    asked: Asked<'_, C, D, S>,
+/// Tells the bridge of an exec session what became of upstream, which has answered into `down`; `room` is for words.
+#[inline(never)]
+fn begin<'a, U>(
+    bridge: &mut Translator,
+    asked: Result<Granted<'a, U>, NotGranted>,
     streams: StreamSet,
-) -> Ended {
-    let Asked { client, upstream, mut up, down, request, attempt, agreed, limits, stop } = asked;
-    if welcome(client, &agreed, up.room()).await.is_err() {
-        return Ended::Left;
-    }
-    let asked = ask(upstream, down, request, &attempt, limits).await;
-    let mut bridge = translator(streams, agreed, limits);
-    let (io, down) = match asked {
+    down: &'a mut [u8],
+    room: &mut [u8],
+    limits: &Limits,
+) -> (Option<&'a mut U>, Filled<'a>) {
+    match asked {
         Ok(Granted { io, head, protocol }) => {
-            connect(&mut bridge, || SpdyLeg::client(streams, protocol, limits));
+            connect(bridge, || SpdyLeg::client(streams, protocol, limits));
             (Some(io), Filled::behind_head(down, head.len, head.filled))
         }
         Err(refused) => {
-            refuse_session(&mut bridge, &refused, down, up.room());
+            refuse_session(bridge, &refused, down, room);
             (None, Filled::empty(down))
         }
-    };
-    Ended::Session(Session::new(&mut bridge, client, io, up, down).run(stop).await)
+    }
 }
 
 /// Tells a client that its upgrade is granted. `room` is for the words.
@@ -172,7 +173,7 @@ type Translator = ExecBridge<WebSocketLeg, SpdyLeg<SkipBlocks>, STATUS>;
 
 // What makes a bridge is a function of its own, so that what it makes is on the stack once, and then in its place only.
 #[inline(never)]
-fn translator(streams: StreamSet, agreed: Accepted, limits: &Limits) -> Translator {
+fn translator(streams: StreamSet, agreed: &Accepted, limits: &Limits) -> Translator {
     ExecBridge::new(WebSocketLeg::server(agreed.protocol, limits), streams, limits)
 }
 
@@ -183,7 +184,7 @@ fn connect<B: Bridge>(bridge: &mut B, leg: impl FnOnce() -> B::Upstream) {
 
 /// Tells a bridge why there is no upstream. `room` is for its words.
 #[inline(never)]
-fn refuse_session<B: Bridge>(bridge: &mut B, refused: &NotGranted, memory: &[u8], room: &mut [u8]) {
+fn refuse_session(bridge: &mut Translator, refused: &NotGranted, memory: &[u8], room: &mut [u8]) {
     let length = refused.in_memory(memory).write_status(room).unwrap_or_default();
     bridge.refused(room.get(..length).unwrap_or_default());
 }

@@ -10,8 +10,8 @@ use crate::connection::Connection;
 use crate::wait::poll_until;
 
 /// Pieces of output that a lane can hold at a time. A read of 2 KiB brings that many frames only if each is between 126 and
-/// some 140 bytes long; smaller ones are merged.
-pub const SEGMENTS: usize = 16;
+/// some 250 bytes long, and then the rest waits for one write; smaller ones are merged.
+pub const SEGMENTS: usize = 8;
 
 /// One direction's memory.
 pub(crate) type SessionLane<'a> = Lane<&'a mut [u8], SEGMENTS>;
@@ -107,6 +107,8 @@ impl<'a> Filled<'a> {
 impl<'a, B: Bridge, C: Connection, U: Connection> Session<'a, B, C, U> {
     /// A session whose client was told that its upgrade is granted. `up` is the memory for what goes to upstream, `down` that
     /// for what goes to the client.
+    // Not inlined: what it makes is on the stack of a task only while it is made.
+    #[inline(never)]
     pub fn new(
         bridge: &'a mut B,
         client: &'a mut C,

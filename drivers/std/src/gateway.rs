@@ -14,6 +14,7 @@ use strait::bridge::{ExecBridge, Peer};
 use strait::gateway::{Found, Hop, Plan, Planner};
 use strait::http::{Body, Request, origin};
 use strait::leg::{SpdyLeg, WebSocketLeg};
+use strait::upgrade::Upgrade;
 
 use self::dial::{Upgraded, status_of};
 use self::join::Ended;
@@ -147,31 +148,31 @@ impl Gateway {
         let from = client.peer_addr()?;
         let head = match self.head(&client, stop) {
             Ok(head) => head,
-            Err(answer) => return Ok(self.refuse(&client, &answer?, stop)),
+            Err(answer) => return Ok(refuse(&client, &answer?, stop)),
         };
         let request: Request = match Request::parse(head.head()) {
             Ok(request) => request,
-            Err(error) => return Ok(self.refuse(&client, &text(error.status(), error), stop)),
+            Err(error) => return Ok(refuse(&client, &text(error.status(), error), stop)),
         };
         if let Err(answer) = self.judge(&request) {
             tracing::info!(%from, path = request.path(), "request refused");
-            return Ok(self.refuse(&client, &answer, stop));
+            return Ok(refuse(&client, &answer, stop));
         }
         let hop = Hop { authority: &self.authority, client: Some(from.ip()), ..Hop::default() };
         let way = Way { client, head: &head, request: &request, hop, stop };
-        if request.headers.tokens("Upgrade").next().is_none() {
+        if !Upgrade::is_asked_for(&request) {
             return self.pass_plain(&way).map(|()| None);
         }
         let plan = match self.planner().plan(&request, random()?) {
             Ok(plan) => plan,
             Err(refusal) => {
                 let answer = written(|out| refusal.write(&request, out));
-                return Ok(self.refuse(&way.client, &answer, stop));
+                return Ok(refuse(&way.client, &answer, stop));
             }
         };
         let _place = match self.admit(stop) {
             Ok(place) => place,
-            Err(answer) => return Ok(self.refuse(&way.client, &answer, stop)),
+            Err(answer) => return Ok(refuse(&way.client, &answer, stop)),
         };
         self.upgrade(way, &plan, from)
     }
@@ -231,12 +232,6 @@ impl Gateway {
             tracing::warn!(limit = self.options.max_sessions, "session refused: there are too many");
             text(503, "too many sessions")
         })
-    }
-
-    /// The one answer of a connection that gets no session.
-    fn refuse(&self, client: &TcpStream, answer: &[u8], stop: &Stop) -> Option<Summary> {
-        send_and_close(client, answer, stop);
-        None
     }
 
     /// A request that is no upgrade.
@@ -327,6 +322,12 @@ impl Way<'_> {
     fn is_over(&self) -> bool {
         self.stop.is_closing() || peer(&self.client) != Peer::Connected
     }
+}
+
+/// The one answer of a connection that gets no session.
+fn refuse(client: &TcpStream, answer: &[u8], stop: &Stop) -> Option<Summary> {
+    send_and_close(client, answer, stop);
+    None
 }
 
 fn stopping() -> Vec<u8> {

@@ -72,7 +72,7 @@ mod tests {
         assert!(places.take_within(Duration::from_millis(10)).is_none());
         assert!(!places.all_free_within(Duration::from_millis(10)));
         std::thread::scope(|threads| {
-            let waiting = threads.spawn(|| places.take_within(Duration::from_secs(60)).is_some());
+            let waiting = threads.spawn(|| places.take_within(Duration::from_mins(1)).is_some());
             drop(place);
             assert!(waiting.join().unwrap());
         });

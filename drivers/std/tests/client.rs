@@ -25,7 +25,7 @@ const OUTPUT: StreamSet = StreamSet { stdin: false, stdout: true, stderr: true, 
 const ALL: StreamSet = StreamSet { stdin: true, ..OUTPUT };
 
 /// Every wait ends after this at the latest.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn executor(address: SocketAddr, transport: Transport) -> Executor {
     Executor::new(Server::new(address.to_string())).with_transport(transport)

@@ -17,7 +17,7 @@ use rig::{Wire, ways};
 const POD: Pod<'static> = Pod { namespace: "default", name: "demo", container: None };
 
 /// Nothing of a connection takes longer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn executor(address: SocketAddr, transport: Transport) -> Executor {
     Executor::new(Server::new(address.to_string())).with_transport(transport)
@@ -280,6 +280,8 @@ fn connections_of_a_listener_are_joined() {
         })
     });
     let clients: Vec<_> = clients.collect();
-    clients.into_iter().for_each(|client| client.join().unwrap());
+    for client in clients {
+        client.join().unwrap();
+    }
     serving.join().unwrap().unwrap();
 }

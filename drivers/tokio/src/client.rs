@@ -46,7 +46,7 @@ mod upgrade;
 
 pub use api::{ApiError, PodInfo};
 pub use connect::ConnectError;
-pub use executor::{Executor, Transport};
+pub use executor::Executor;
 pub use exit::{Exit, SessionError};
 pub use forwarding::Forwarding;
 #[cfg(feature = "kube")]
@@ -55,3 +55,4 @@ pub use process::Process;
 pub use server::{Server, ServerError};
 pub use session::{Session, Streams};
 pub use strait::k8s::Pod;
+pub use strait::upgrade::Transport;

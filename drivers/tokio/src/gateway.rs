@@ -160,7 +160,7 @@ impl Gateway {
             return Way::Answer(answer);
         }
         let (planner, upstream) = (self.planner(), &self.upstream);
-        if request.headers.tokens("Upgrade").next().is_none() {
+        if !Upgrade::is_asked_for(&request) {
             return PlainRequest::of(&planner, upstream, &request, peer).map_or_else(Way::Answer, Way::Plain);
         }
         match Route::of(&planner, upstream, &request, peer, random()) {

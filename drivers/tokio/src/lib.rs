@@ -6,6 +6,7 @@
 mod answer;
 mod hangup;
 mod head;
+mod link;
 mod listener;
 mod message_output;
 mod metrics;
@@ -34,6 +35,8 @@ pub mod node;
 #[cfg(target_os = "linux")]
 mod node_session;
 pub mod operations;
+#[cfg(target_os = "linux")]
+pub mod pipe;
 pub mod port_forward;
 #[cfg(target_os = "linux")]
 pub mod process;

@@ -237,7 +237,7 @@ impl Node {
 
     /// What to do with a request: run a command, attach to the main process, or send this answer.
     fn accept(&self, request: &Request<'_>) -> Result<Admitted, Vec<u8>> {
-        if !request.headers.tokens("Upgrade").any(|_| true) {
+        if !Upgrade::is_asked_for(request) {
             return Err(self.plain(request));
         }
         let target = Target::parse(request.target)

@@ -1,25 +1,31 @@
+mod end;
+mod leg;
+
 use std::collections::VecDeque;
-use std::fmt;
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use strait::Limits;
-use strait::bridge::{Lane, Seen, Turn};
+use strait::bridge::Seen;
 use strait::k8s::{Channel, ChannelSet, Subprotocol, status};
-use strait::leg::{Close, Event, Framing as _, Leg, LegError, SpdyLeg, WebSocketLeg};
-use strait::spdy::{Inflate, LentBlocks, RstStatus};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use strait::leg::{Close, Event};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::hangup::{Tcp, Watch};
+use crate::link::{Beat, Link};
 use crate::main_process::{STALL, Stalled};
 use crate::pool::{Pool, Pooled};
 use crate::process::Exit;
 use crate::subject::{Aim, Subject};
+
+pub(crate) use end::End;
+use leg::ServerLeg;
+pub(crate) use leg::SpdyServer;
 
 /// Most payload bytes in one DATA frame (`spdy31.md` section 8).
 const PAYLOAD: usize = 32 * 1024;
@@ -28,51 +34,12 @@ const PAYLOAD: usize = 32 * 1024;
 /// until it reads: the connection's only back-pressure is TCP's.
 const BACKLOG: usize = 256 * 1024;
 
-/// Slices of one vectored write.
-const SLICES: usize = 8;
-
 /// The channels that are streams of the process.
 const PROCESS: [Channel; 3] = [Channel::STDIN, Channel::STDOUT, Channel::STDERR];
 
-/// The server's end of a SPDY connection, with the memory to inflate its header blocks.
-pub(crate) type SpdyServer = SpdyLeg<LentBlocks<Box<Inflate>>>;
-
-/// What a server's leg does besides carrying channels.
-pub(crate) trait ServerLeg: Leg {
-    /// All streams are open.
-    fn opened(&mut self) {}
-
-    /// Nothing that the client may still send counts.
-    fn stop_input(&mut self) {}
-
-    /// All of the session is queued.
-    fn ended(&mut self) {}
-}
-
-impl ServerLeg for SpdyServer {
-    fn opened(&mut self) {
-        // 46 KiB that no session needs any more once its streams are open.
-        self.blocks_mut().0 = None;
-    }
-
-    fn stop_input(&mut self) {
-        self.reset(Channel::STDIN, RstStatus::CANCEL);
-        self.reset(Channel::RESIZE, RstStatus::CANCEL);
-    }
-}
-
-impl ServerLeg for WebSocketLeg {
-    fn ended(&mut self) {
-        self.close(Close::Normal);
-    }
-}
-
 /// Serves one exec or attach session: one socket, one process or a share of one, one task.
 pub(crate) struct NodeSession<T, L> {
-    io: T,
-    leg: L,
-    input: Lane<Pooled>,
-    output: Lane<Pooled>,
+    link: Link<T, L, Pooled>,
     aim: Aim,
     subject: Option<Subject>,
     phase: Phase,
@@ -81,20 +48,10 @@ pub(crate) struct NodeSession<T, L> {
     /// Streams of the process that have not ended: stdin by the client, the others by the process.
     running: ChannelSet,
     exit: Option<Result<Exit, Stalled>>,
-    turn: Turn,
     peer_ended: bool,
     timer: Pin<Box<Sleep>>,
-    heartbeat: Pin<Box<Sleep>>,
-    ping_interval: Duration,
-    peer_timeout: Duration,
-    /// When the client sent something last, or was not asked to.
-    heard: Instant,
-    /// Data was written to the client since: it may be busy with it, and deaf behind it.
-    busy: bool,
     /// Looks after the client while nothing is read from it.
     watch: Watch,
-    /// Bytes that were received.
-    received: u64,
     creation: Duration,
     close: Duration,
     stop: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -113,80 +70,34 @@ enum Phase {
     GoingAway(End),
 }
 
-/// How a session of the node ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
-    /// The process ended so, and its status was sent.
-    Exited(Exit),
-    /// No process could be started, or there is none to attach to.
-    NotStarted,
-    /// The client took no output for so long that it was cut off from the main process, and was told.
-    Stalled,
-    /// The client closed the connection while the process ran.
-    ClientGone,
-    /// The client did not open its streams in time.
-    StreamCreationTimeout,
-    /// The client broke the protocol.
-    Broken(LegError),
-    /// The node stopped.
-    Stopped,
-}
-
-impl fmt::Display for End {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Exited(exit) => write!(f, "exit code {}", exit.code()),
-            Self::NotStarted => f.write_str("not started"),
-            Self::Stalled => f.write_str("cut off from the main process"),
-            Self::ClientGone => f.write_str("client gone"),
-            Self::StreamCreationTimeout => f.write_str("streams were not opened in time"),
-            Self::Broken(error) => write!(f, "{error}"),
-            Self::Stopped => f.write_str("stopped"),
-        }
-    }
-}
-
 impl<T: AsyncRead + AsyncWrite + Tcp + Unpin, L: ServerLeg> NodeSession<T, L> {
     pub(crate) fn new(
         io: T,
         behind: &[u8],
-        mut leg: L,
+        leg: L,
         aim: Aim,
         limits: &Limits,
         pool: &Pool,
         stop: CancellationToken,
     ) -> Self {
         let streams = aim.streams();
-        let mut output = Lane::to_leg(pool.take(), &leg);
-        if leg.greets() {
+        let mut link = Link::new(io, leg, behind, || pool.take(), limits);
+        if link.leg.greets() {
             // The only signal of readiness that a client can wait for (`websocket-channels.md` section 3).
-            output.payload_space();
-            output.payload(&mut leg, streams.ready_channel(), false, 0);
+            link.output.payload_space();
+            link.output.payload(&mut link.leg, streams.ready_channel(), false, 0);
         }
-        let mut input = Lane::new(pool.take());
-        input.space()[..behind.len()].copy_from_slice(behind);
-        input.received(behind.len());
         Self {
-            io,
-            leg,
-            input,
-            output,
+            link,
             running: streams.channels(Subprotocol::V4).filter(|channel| PROCESS.contains(channel)).collect(),
             aim,
             subject: None,
             phase: Phase::Opening,
             backlog: VecDeque::new(),
             exit: None,
-            turn: Turn::new(),
             peer_ended: false,
             timer: Box::pin(tokio::time::sleep(limits.stream_creation)),
-            heartbeat: Box::pin(tokio::time::sleep(limits.ping_interval)),
-            ping_interval: limits.ping_interval,
-            peer_timeout: limits.peer_timeout,
-            heard: Instant::now(),
-            busy: false,
             watch: Watch::default(),
-            received: 0,
             creation: limits.stream_creation,
             close: limits.close,
             stop: Box::pin(stop.cancelled_owned()),
@@ -202,7 +113,7 @@ impl<T: AsyncRead + AsyncWrite + Tcp + Unpin, L: ServerLeg> NodeSession<T, L> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         loop {
             let mut progress = self.poll_write(cx);
-            progress |= self.receive();
+            progress |= self.receive(cx);
             progress |= self.start();
             progress |= self.poll_stdin(cx);
             progress |= self.poll_output(cx);
@@ -213,8 +124,8 @@ impl<T: AsyncRead + AsyncWrite + Tcp + Unpin, L: ServerLeg> NodeSession<T, L> {
             progress |= self.flush(cx);
             progress |= !progress && self.look(cx);
             if let Phase::GoingAway(end) = self.phase
-                && (self.peer_ended || !self.has_output())
-                && (self.poll_close(cx).is_ready() || self.peer_ended)
+                && (self.peer_ended || !self.link.has_output())
+                && (self.link.poll_shutdown(cx).is_ready() || self.peer_ended)
             {
                 return Poll::Ready(end);
             }
@@ -224,59 +135,40 @@ impl<T: AsyncRead + AsyncWrite + Tcp + Unpin, L: ServerLeg> NodeSession<T, L> {
         }
     }
 
-    fn has_output(&self) -> bool {
-        self.output.has_output() || !self.leg.pending().is_empty()
-    }
-
     fn poll_write(&mut self, cx: &mut Context<'_>) -> bool {
-        if !self.has_output() || self.peer_ended {
+        if self.peer_ended {
             return false;
         }
-        let mut slices = [IoSlice::new(&[]); SLICES];
-        let mut count = 0;
-        for (to, from) in slices.iter_mut().zip(self.turn.output(self.leg.pending(), &self.output)) {
-            *to = IoSlice::new(from);
-            count += 1;
-        }
-        match Pin::new(&mut self.io).poll_write_vectored(cx, &slices[..count]) {
+        match self.link.poll_write(cx) {
             Poll::Pending => return false,
-            Poll::Ready(Ok(count)) if count > 0 => self.written(count),
-            Poll::Ready(result) => self.peer_gone(result.err()),
+            Poll::Ready(Ok(())) => self.alive(),
+            Poll::Ready(Err(error)) => self.peer_gone(Some(error)),
         }
         true
     }
 
-    /// Sees that what was written leaves, without waiting for it: TLS may still hold it. True if the connection
-    /// was found to be lost.
+    /// Sees that what was written leaves, without waiting for it. True if the connection was found to be lost.
     fn flush(&mut self, cx: &mut Context<'_>) -> bool {
         if self.peer_ended {
             return false;
         }
-        let Poll::Ready(Err(error)) = Pin::new(&mut self.io).poll_flush(cx) else { return false };
+        let Poll::Ready(Err(error)) = self.link.poll_flush(cx) else { return false };
         self.peer_gone(Some(error));
         true
     }
 
-    fn written(&mut self, count: usize) {
-        let pending = self.leg.pending().len();
-        let control = self.turn.written(pending, &mut self.output, count);
-        self.leg.sent(control);
-        self.busy |= control < count;
-        self.alive();
-    }
-
     /// Acts on what was received, until there is too much that the process does not take.
-    fn receive(&mut self) -> bool {
+    fn receive(&mut self, cx: &mut Context<'_>) -> bool {
         let mut progress = false;
         while self.backlog.len() < BACKLOG {
             if matches!(self.phase, Phase::GoingAway(_)) {
-                self.input.discard_input();
+                self.link.input.discard_input();
                 break;
             }
-            let step = match self.leg.receive(self.input.input()) {
+            let step = match self.link.leg.receive(self.link.input.input()) {
                 Ok(step) => step,
                 Err(error) => {
-                    self.input.discard_input();
+                    self.link.input.discard_input();
                     self.go_away(End::Broken(error), error.close());
                     return true;
                 }
@@ -289,7 +181,15 @@ impl<T: AsyncRead + AsyncWrite + Tcp + Unpin, L: ServerLeg> NodeSession<T, L> {
                 Some(Event::Data { channel: Channel::STDIN, range })
                     if self.running.contains(Channel::STDIN) =>
                 {
-                    self.backlog.extend(&self.input.input()[range]);
+                    let payload = &self.link.input.input()[range];
+                    match &mut self.subject {
+                        // From where it lies, as long as the process takes it.
+                        Some(subject) if self.backlog.is_empty() => match hand_over(cx, subject, payload) {
+                            Some(taken) => self.backlog.extend(&payload[taken..]),
+                            None => self.running.remove(Channel::STDIN),
+                        },
+                        _ => self.backlog.extend(payload),
+                    }
                 }
                 Some(Event::HalfClosed(Channel::STDIN) | Event::Reset(Channel::STDIN, _)) => {
                     self.running.remove(Channel::STDIN);
@@ -298,7 +198,7 @@ impl<T: AsyncRead + AsyncWrite + Tcp + Unpin, L: ServerLeg> NodeSession<T, L> {
                 Some(Event::End { .. }) => self.go_away(End::ClientGone, Close::Normal),
                 _ => {}
             }
-            self.input.consume(step.consumed);
+            self.link.input.consume(step.consumed);
         }
         progress
     }
@@ -314,10 +214,10 @@ impl<T: AsyncRead + AsyncWrite + Tcp + Unpin, L: ServerLeg> NodeSession<T, L> {
     /// Starts the process, or attaches to it, when all streams are open. Their replies leave first: a client drops DATA that comes ahead
     /// of them (`spdy31.md` section 2).
     fn start(&mut self) -> bool {
-        if self.phase != Phase::Opening || !self.leg.is_ready() || !self.leg.pending().is_empty() {
+        if self.phase != Phase::Opening || !self.link.leg.is_ready() || !self.link.leg.pending().is_empty() {
             return false;
         }
-        self.leg.opened();
+        self.link.leg.opened();
         match self.aim.subject() {
             Ok(subject) => {
                 self.subject = Some(subject);
@@ -343,13 +243,13 @@ impl<T: AsyncRead + AsyncWrite + Tcp + Unpin, L: ServerLeg> NodeSession<T, L> {
         };
         let mut progress = false;
         while !self.backlog.is_empty() {
-            let Poll::Ready(count) = subject.poll_input(cx, self.backlog.as_slices().0) else {
-                return progress;
-            };
-            self.backlog.drain(..count);
-            if count == 0 {
-                self.backlog.clear();
-                self.running.remove(Channel::STDIN);
+            match hand_over(cx, subject, self.backlog.as_slices().0) {
+                Some(0) => return progress,
+                Some(count) => drop(self.backlog.drain(..count)),
+                None => {
+                    self.backlog.clear();
+                    self.running.remove(Channel::STDIN);
+                }
             }
             progress = true;
         }
@@ -362,12 +262,12 @@ impl<T: AsyncRead + AsyncWrite + Tcp + Unpin, L: ServerLeg> NodeSession<T, L> {
     /// Frames what the process has written; the end of a stream goes out behind its last byte.
     fn poll_output(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(subject) = &mut self.subject else { return false };
-        if self.output.has_output() || self.phase != Phase::Running {
+        if self.link.output.has_output() || self.phase != Phase::Running {
             return false;
         }
         let mut progress = false;
         for turn in [Channel::STDOUT, Channel::STDERR] {
-            let space = self.output.payload_space();
+            let space = self.link.output.payload_space();
             let len = space.len().min(PAYLOAD);
             if len == 0 {
                 break;
@@ -377,7 +277,7 @@ impl<T: AsyncRead + AsyncWrite + Tcp + Unpin, L: ServerLeg> NodeSession<T, L> {
             };
             progress = true;
             // Not framed is what a client has reset: the process may still write, and its status is still sent.
-            self.output.payload(&mut self.leg, channel, count == 0, count);
+            self.link.output.payload(&mut self.link.leg, channel, count == 0, count);
             if count == 0 {
                 self.running.remove(channel);
             }
@@ -396,7 +296,7 @@ impl<T: AsyncRead + AsyncWrite + Tcp + Unpin, L: ServerLeg> NodeSession<T, L> {
             self.exit = Some(exit);
         }
         let Some(exit) = self.exit else { return false };
-        if !self.running.is_only(Channel::STDIN) || self.has_output() {
+        if !self.running.is_only(Channel::STDIN) || self.link.has_output() {
             return false;
         }
         if let Ok(exit) = exit {
@@ -412,13 +312,13 @@ impl<T: AsyncRead + AsyncWrite + Tcp + Unpin, L: ServerLeg> NodeSession<T, L> {
     /// Sends the status and ends all streams; the connection stays until the client closes it, so that nothing of
     /// the output is cut off (`remotecommand.md` section 7).
     fn end_session(&mut self, end: End, status: impl FnOnce(&mut [u8]) -> usize) {
-        self.leg.stop_input();
-        let is_json = self.leg.status_is_json();
-        self.output.end_session(&mut self.leg, |room| {
+        self.link.leg.stop_input();
+        let is_json = self.link.leg.status_is_json();
+        self.link.output.end_session(&mut self.link.leg, |room| {
             let len = status(room);
             Some(if is_json { len } else { to_text(room, len) })
         });
-        self.leg.ended();
+        self.link.leg.ended();
         self.subject = None;
         self.backlog.clear();
         self.running.remove(Channel::STDIN);
@@ -428,55 +328,38 @@ impl<T: AsyncRead + AsyncWrite + Tcp + Unpin, L: ServerLeg> NodeSession<T, L> {
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> bool {
         self.watch.is_read = self.peer_ended;
-        let space = self.input.space();
-        if self.peer_ended || space.is_empty() {
+        if self.peer_ended || self.link.input.space().is_empty() {
             return false;
         }
-        let mut buffer = ReadBuf::new(space);
-        match Pin::new(&mut self.io).poll_read(cx, &mut buffer) {
+        match self.link.poll_read(cx) {
             Poll::Pending => {
                 self.watch.is_read = true;
                 return false;
             }
-            Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
-                let count = buffer.filled().len();
-                self.input.received(count);
-                self.received += count as u64;
-                (self.heard, self.busy) = (Instant::now(), false);
-                self.alive();
-            }
+            Poll::Ready(Ok(1..)) => self.alive(),
             Poll::Ready(result) => self.peer_gone(result.err()),
         }
         true
     }
 
-    /// Says something from time to time. A client that has gone is seen so even if nothing is read from it, because
-    /// the process takes no input; one that answers nothing for too long is taken for gone.
+    /// A client that has gone is seen so even if nothing is read from it, because the process takes no input.
     fn poll_heartbeat(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.ping_interval.is_zero() || self.phase != Phase::Running {
+        if self.phase != Phase::Running {
             return false;
         }
-        if self.heartbeat.as_mut().poll(cx).is_pending() {
-            return false;
+        match self.link.poll_heartbeat(cx, self.backlog.len() < BACKLOG) {
+            Poll::Pending => return false,
+            Poll::Ready(Beat::Asked) => {}
+            Poll::Ready(Beat::Silent) => self.peer_gone(Some(io::ErrorKind::TimedOut.into())),
         }
-        let now = Instant::now();
-        self.heartbeat.as_mut().reset(now + self.ping_interval);
-        let is_read = self.backlog.len() < BACKLOG;
-        if self.busy || !is_read || self.has_output() || self.peer_timeout.is_zero() {
-            self.heard = now;
-        }
-        if now.duration_since(self.heard) > self.peer_timeout {
-            self.peer_gone(Some(io::ErrorKind::TimedOut.into()));
-        }
-        self.leg.ping();
         true
     }
 
     /// Looks whether a client from which nothing is read is still there. True if that has changed something.
     fn look(&mut self, cx: &mut Context<'_>) -> bool {
-        match self.watch.poll(cx, &self.io, self.received) {
+        match self.watch.poll(cx, &self.link.io, self.link.received) {
             Seen::Nothing => return false,
-            Seen::Ask => self.leg.ping(),
+            Seen::Ask => self.link.leg.ping(),
             Seen::Gone => self.peer_gone(Some(io::ErrorKind::ConnectionReset.into())),
         }
         true
@@ -512,7 +395,7 @@ impl<T: AsyncRead + AsyncWrite + Tcp + Unpin, L: ServerLeg> NodeSession<T, L> {
         if let Some(subject) = self.subject.take() {
             subject.last_input(self.backlog.make_contiguous());
         }
-        self.leg.close(reason);
+        self.link.leg.close(reason);
         self.phase = Phase::GoingAway(end);
         self.timer.as_mut().reset(Instant::now() + self.close);
     }
@@ -529,10 +412,6 @@ impl<T: AsyncRead + AsyncWrite + Tcp + Unpin, L: ServerLeg> NodeSession<T, L> {
         })
     }
 
-    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        Pin::new(&mut self.io).poll_shutdown(cx).map(|_| ())
-    }
-
     /// A closing peer that still takes or sends bytes gets more time: only a stalled one is cut.
     fn alive(&mut self) {
         let wait = match self.phase {
@@ -544,6 +423,19 @@ impl<T: AsyncRead + AsyncWrite + Tcp + Unpin, L: ServerLeg> NodeSession<T, L> {
             self.timer.as_mut().reset(Instant::now() + wait);
         }
     }
+}
+
+/// Hands input to the process, and returns how much of it: none if it does not want any more.
+fn hand_over(cx: &mut Context<'_>, subject: &mut Subject, bytes: &[u8]) -> Option<usize> {
+    let mut taken = 0;
+    while taken < bytes.len() {
+        match subject.poll_input(cx, &bytes[taken..]) {
+            Poll::Pending => break,
+            Poll::Ready(0) => return None,
+            Poll::Ready(count) => taken += count,
+        }
+    }
+    Some(taken)
 }
 
 /// Makes the JSON status `room[..len]` what protocols before v4 send, and returns its length.

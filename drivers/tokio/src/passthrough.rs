@@ -4,28 +4,35 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use strait::bridge::Seen;
+use strait::bridge::{Outcome, Seen};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
+use tokio_util::sync::CancellationToken;
 
 use crate::hangup::{Tcp, Watch};
 use crate::pool::{Pool, Pooled};
 
-/// Bytes that were passed on, by whom they came from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// Bytes that were passed on, by whom they came from, and how that ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PassedOn {
     pub(crate) from_client: u64,
     pub(crate) from_upstream: u64,
-    /// A connection failed, or made no progress for too long after the other one had ended.
-    pub(crate) cut: bool,
+    /// [`Outcome::ClientLost`] is a connection that failed, or made no progress for too long after the other one had ended.
+    pub(crate) outcome: Outcome,
 }
 
 /// Passes the bytes of an upgraded connection on, both ways, until both directions have ended.
 ///
 /// The end of one direction is passed on as a half-close and the other one goes on: what is still on
 /// its way arrives (upstream's proxy closes both, and loses it). Once a direction has ended, the
-/// other gets `linger` between two bytes. An error ends both.
-pub(crate) async fn pass_on<C, U>(client: C, upstream: U, linger: Duration, pool: &Pool) -> PassedOn
+/// other gets `linger` between two bytes. An error ends both, and so does `stop`.
+pub(crate) async fn pass_on<C, U>(
+    client: C,
+    upstream: U,
+    linger: Duration,
+    pool: &Pool,
+    stop: CancellationToken,
+) -> PassedOn
 where
     C: AsyncRead + AsyncWrite + Tcp + Unpin,
     U: AsyncRead + AsyncWrite + Tcp + Unpin,
@@ -39,13 +46,17 @@ where
         linger,
         timer: Box::pin(tokio::time::sleep(linger)),
     };
-    let ended = poll_fn(|cx| pipes.poll(cx)).await;
-    if let Err(error) = &ended {
-        tracing::debug!(%error, "connection cut");
-        // It may not read what it is sent, so it would not see an end behind that.
-        pipes.upstream.abort();
-    }
-    PassedOn { from_client: pipes.up.passed, from_upstream: pipes.down.passed, cut: ended.is_err() }
+    let outcome = match stop.run_until_cancelled(poll_fn(|cx| pipes.poll(cx))).await {
+        Some(Ok(())) => Outcome::Completed,
+        Some(Err(error)) => {
+            tracing::debug!(%error, "connection cut");
+            // It may not read what it is sent, so it would not see an end behind that.
+            pipes.upstream.abort();
+            Outcome::ClientLost
+        }
+        None => Outcome::Shutdown,
+    };
+    PassedOn { from_client: pipes.up.passed, from_upstream: pipes.down.passed, outcome }
 }
 
 struct Pipes<C, U> {
@@ -180,18 +191,19 @@ impl Direction {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
-    fn pool() -> Pool {
-        Pool::new(4)
+    const LINGER: Duration = Duration::from_secs(5);
+
+    async fn passing(client: DuplexStream, upstream: impl AsyncRead + AsyncWrite + Tcp + Unpin) -> PassedOn {
+        pass_on(client, upstream, LINGER, &Pool::new(4), CancellationToken::new()).await
     }
 
     #[tokio::test]
     async fn a_half_close_is_passed_on_and_the_other_direction_goes_on() {
         let (mut client, ours) = duplex(1000);
         let (theirs, mut upstream) = duplex(1000);
-        let passing =
-            tokio::spawn(async move { pass_on(ours, theirs, Duration::from_secs(5), &pool()).await });
+        let passing = tokio::spawn(passing(ours, theirs));
         client.write_all(b"request").await.unwrap();
         client.shutdown().await.unwrap();
         let mut request = Vec::new();
@@ -205,7 +217,26 @@ mod tests {
         };
         tokio::join!(answering, async { client.read_to_end(&mut received).await.unwrap() });
         assert_eq!(received, answer);
-        assert_eq!(passing.await.unwrap(), PassedOn { from_client: 7, from_upstream: 300_000, cut: false });
+        let expected = PassedOn { from_client: 7, from_upstream: 300_000, outcome: Outcome::Completed };
+        assert_eq!(passing.await.unwrap(), expected);
+    }
+
+    #[tokio::test]
+    async fn what_was_passed_on_until_it_was_stopped_is_told() {
+        let (mut client, ours) = duplex(1000);
+        let (theirs, mut upstream) = duplex(1000);
+        let stop = CancellationToken::new();
+        let stopping = stop.clone();
+        let passing =
+            tokio::spawn(async move { pass_on(ours, theirs, LINGER, &Pool::new(4), stopping).await });
+        client.write_all(b"request").await.unwrap();
+        upstream.read_exact(&mut [0; 7]).await.unwrap();
+        upstream.write_all(b"an answer").await.unwrap();
+        client.read_exact(&mut [0; 9]).await.unwrap();
+        stop.cancel();
+        let expected = PassedOn { from_client: 7, from_upstream: 9, outcome: Outcome::Shutdown };
+        assert_eq!(passing.await.unwrap(), expected);
+        assert_eq!(client.read(&mut [0; 8]).await.unwrap(), 0);
     }
 
     #[tokio::test]
@@ -213,7 +244,7 @@ mod tests {
         let (mut client, ours) = duplex(1000);
         let (theirs, mut upstream) = duplex(1000);
         let theirs = tokio::io::BufStream::new(theirs);
-        tokio::spawn(async move { pass_on(ours, theirs, Duration::from_secs(5), &pool()).await });
+        tokio::spawn(passing(ours, theirs));
         client.write_all(b"x").await.unwrap();
         let mut received = [0];
         let read = tokio::time::timeout(Duration::from_secs(10), upstream.read_exact(&mut received)).await;
@@ -225,11 +256,10 @@ mod tests {
     async fn a_side_that_stalls_after_the_other_has_ended_is_cut() {
         let (client, ours) = duplex(1000);
         let (theirs, mut upstream) = duplex(1000);
-        let passing =
-            tokio::spawn(async move { pass_on(ours, theirs, Duration::from_secs(5), &pool()).await });
+        let passing = tokio::spawn(passing(ours, theirs));
         drop(client);
         let begin = Instant::now();
-        assert!(passing.await.unwrap().cut);
+        assert_eq!(passing.await.unwrap().outcome, Outcome::ClientLost);
         assert_eq!(begin.elapsed().as_secs(), 5);
         assert_eq!(upstream.read(&mut [0; 8]).await.unwrap(), 0);
     }

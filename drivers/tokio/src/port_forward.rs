@@ -158,7 +158,7 @@ async fn failure(stream: &PairStream, text: &mut Vec<u8>) {
         text.extend_from_slice(&buffer[..count]);
     }
     if text.is_empty() {
-        pending().await
+        pending::<()>().await;
     }
 }
 

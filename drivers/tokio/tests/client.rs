@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use strait::Limits;
 use strait::k8s::{StreamSet, Subprotocol, TerminalSize};
+use strait_tests::{FALLBACK, SPDY_101, websocket_101};
 use strait_tokio::client::{ConnectError, Executor, Exit, Pod, Server, SessionError, Streams, Transport};
 use strait_tokio::gateway::Gateway;
 use strait_tokio::node::Node;
@@ -22,9 +23,6 @@ use rig::{Ca, soon};
 const POD: Pod<'static> = Pod { namespace: "default", name: "demo", container: None };
 const OUTPUT: StreamSet = StreamSet { stdin: false, stdout: true, stderr: true, tty: false };
 const ALL: StreamSet = StreamSet { stdin: true, ..OUTPUT };
-
-const SPDY_101: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\
-                        X-Stream-Protocol-Version: v4.channel.k8s.io\r\n\r\n";
 
 /// A server that answers each request with what `answer` says of its head, and then nothing more.
 struct Script {
@@ -88,50 +86,10 @@ fn header(head: &str, name: &str) -> String {
     line.unwrap_or_else(|| panic!("no {name} in {head}")).to_owned()
 }
 
-fn websocket_101(head: &str, protocol: &str) -> String {
-    let accept = strait::ws::accept_key(header(head, "Sec-WebSocket-Key").as_bytes());
-    let accept = str::from_utf8(&accept).unwrap();
-    let protocol =
-        if protocol.is_empty() { String::new() } else { format!("Sec-WebSocket-Protocol: {protocol}\r\n") };
-    format!(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Accept: {accept}\r\n{protocol}\r\n"
-    )
-}
-
 /// `http-upgrade.md` section 4: what falls back, and what does not.
 #[tokio::test]
 async fn the_fallback_falls_back_exactly_when_the_upgrade_failed() {
-    type Answer = fn(&str) -> String;
-    let table: [(&str, bool, Answer); 16] = [
-        ("the v5 upgrade", false, |head| websocket_101(head, "v5.channel.k8s.io")),
-        ("200", true, |_| "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".into()),
-        ("400", true, |_| "HTTP/1.1 400 Bad Request\r\n\r\nnot websocket protocol".into()),
-        ("403 without a body", true, |_| "HTTP/1.1 403 Forbidden\r\n\r\n".into()),
-        ("404 with a Status", true, |_| {
-            let json = r#"{"kind":"Status","message":"pods \"demo\" not found","code":404}"#;
-            format!("HTTP/1.1 404 Not Found\r\nContent-Length: {}\r\n\r\n{json}", json.len())
-        }),
-        ("500", true, |_| "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n".into()),
-        ("503", true, |_| "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n".into()),
-        ("a redirect", true, |_| "HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n".into()),
-        ("a wrong accept key", true, |head| {
-            websocket_101(head, "v5.channel.k8s.io")
-                .replace("Sec-WebSocket-Accept: ", "Sec-WebSocket-Accept: x")
-        }),
-        ("no accept key", true, |head| {
-            websocket_101(head, "v5.channel.k8s.io").replace("Sec-WebSocket-Accept", "X-Accept")
-        }),
-        ("a 101 to SPDY", true, |_| SPDY_101.into()),
-        ("a 101 without Connection", true, |head| {
-            websocket_101(head, "v5.channel.k8s.io").replace("Connection", "X-Connection")
-        }),
-        ("a protocol that was not offered", true, |head| websocket_101(head, "v4.channel.k8s.io")),
-        ("no protocol", true, |head| websocket_101(head, "")),
-        ("no HTTP", false, |_| "SSH-2.0-OpenSSH_9.2\r\n\r\n".into()),
-        ("a connection that ends", false, |_| String::new()),
-    ];
-    for (case, falls_back, answer) in table {
+    for (case, falls_back, answer) in FALLBACK {
         let script =
             Script::start(move |head| if head.starts_with("POST") { SPDY_101.into() } else { answer(head) })
                 .await;

@@ -27,6 +27,7 @@ struct Running {
 }
 
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "four facts, of which any combination occurs")]
 struct Peer {
     /// When it sent something last.
     heard: Instant,

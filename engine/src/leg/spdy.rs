@@ -26,7 +26,7 @@ const CLOSING: usize = 16 * OPEN + 16;
 const CONTROL: u8 = 0x80;
 
 /// The longest `SYN_STREAM`, and what the first one has in front of its block.
-const SYN_STREAM: usize = 51;
+const SYN_STREAM: usize = 56;
 const ZLIB_HEADER: usize = 6;
 
 /// All `SYN_STREAM`s of a session, the answer to a frame and the close.

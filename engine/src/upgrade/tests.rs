@@ -37,6 +37,21 @@ fn spdy(headers: &str) -> String {
 }
 
 #[test]
+fn spdy_is_ignored_where_there_are_no_streams() {
+    let asked = |path: &str, headers: &str| {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n");
+        Upgrade::is_asked_for(&Request::<32>::parse(head.as_bytes()).unwrap())
+    };
+    let pod = "/api/v1/namespaces/default/pods/demo";
+    assert!(!asked(pod, SPDY));
+    assert!(!asked(pod, ""));
+    assert!(asked(pod, WEBSOCKET));
+    assert!(asked(pod, "Connection: upgrade\r\nUpgrade: h2c\r\n"));
+    assert!(asked(&format!("{pod}/exec?command=date"), SPDY));
+    assert!(asked(&format!("{pod}/exec?command=%"), SPDY));
+}
+
+#[test]
 fn a_websocket_gets_the_bytes_of_upstreams_servers() {
     let v5 = format!("{WEBSOCKET}Sec-WebSocket-Protocol: v4.channel.k8s.io,v5.channel.k8s.io\r\n");
     let begin = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\

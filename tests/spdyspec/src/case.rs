@@ -121,6 +121,7 @@ impl From<io::Error> for Stop {
 }
 
 /// `seen` as a behaviour, if it holds; otherwise what was seen instead.
+#[expect(clippy::unnecessary_wraps, reason = "the last expression of a case")]
 pub(crate) fn verdict(holds: bool, behaviour: &str, instead: impl fmt::Display) -> Seen {
     Ok(if holds { behaviour.to_owned() } else { instead.to_string() })
 }

@@ -73,12 +73,11 @@ impl Client {
         let (sender, upgrades) = mpsc::channel();
         let limit = self.limit;
         thread::spawn(move || accept(&listener, &sender, limit));
-        let program = match &self.command {
-            Some(command) => Some(Program::start(command, &server, input)?),
-            None => {
-                println!("start the client now, at {server}");
-                None
-            }
+        let program = if let Some(command) = &self.command {
+            Some(Program::start(command, &server, input)?)
+        } else {
+            println!("start the client now, at {server}");
+            None
         };
         Ok(Started { upgrades, program, limit })
     }
@@ -101,7 +100,14 @@ fn accept(listener: &TcpListener, upgrades: &Sender<(TcpStream, Head, Vec<u8>)>,
             continue;
         }
         let path = head.line.split(' ').nth(1).unwrap_or_default().to_owned();
-        let answer = if head.get("upgrade").is_some() {
+        // The pod is asked for with the headers of an upgrade by old clients.
+        let answer = if path.split('?').next().is_some_and(|path| path.ends_with("/pods/demo")) {
+            answer("200 OK", POD)
+        } else if path.starts_with("/version") {
+            answer("200 OK", r#"{"major":"1","minor":"32","gitVersion":"v1.32.0"}"#)
+        } else if head.get("upgrade").is_none() {
+            answer("404 Not Found", "")
+        } else {
             match upgrades.send((io, head, behind)) {
                 Ok(()) => continue,
                 // The case has all it wants: a second try is refused.
@@ -110,12 +116,6 @@ fn accept(listener: &TcpListener, upgrades: &Sender<(TcpStream, Head, Vec<u8>)>,
                     answer("403 Forbidden", "")
                 }
             }
-        } else if path.split('?').next().is_some_and(|path| path.ends_with("/pods/demo")) {
-            answer("200 OK", POD)
-        } else if path.starts_with("/version") {
-            answer("200 OK", r#"{"major":"1","minor":"32","gitVersion":"v1.32.0"}"#)
-        } else {
-            answer("404 Not Found", "")
         };
         let _ = io.write_all(answer.as_bytes());
     }

@@ -31,7 +31,8 @@ pub struct Deviation {
 }
 
 /// All profiles, the one without any quirks first.
-pub const PROFILES: &[Profile] = &[NONE, strait::PROFILE, go::SERVER, go::CLIENT, spdy_transport::PROFILE];
+pub const PROFILES: &[Profile] =
+    &[NONE, strait::PROFILE, strait::CLIENT, go::SERVER, go::CLIENT, spdy_transport::PROFILE];
 
 const NONE: Profile = Profile {
     name: "none",

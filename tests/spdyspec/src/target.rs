@@ -33,6 +33,7 @@ pub struct Target {
 
 /// What is asked of an exec.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "four flags of a query, of which any combination occurs")]
 pub(crate) struct Asked<'a> {
     pub(crate) command: &'a [&'a str],
     pub(crate) stdin: bool,
@@ -103,7 +104,7 @@ impl Target {
 
     /// Any request: `fields` end in CRLF.
     pub(crate) fn request(&self, method: &str, path: &str, fields: &str) -> String {
-        let more: String = self.fields.iter().map(|field| format!("{field}\r\n")).collect();
+        let more: String = self.fields.iter().flat_map(|field| [field.as_str(), "\r\n"]).collect();
         format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n{fields}{more}\r\n", self.address)
     }
 }

@@ -16,7 +16,7 @@ use crate::install::{npm, source, step};
 use crate::table::{Cell, Cells, Row, Suite, Table};
 
 /// A browser, which is a client that others program: any page that a person looks at.
-pub(crate) const SUITE: Suite = Suite { name: "browser", tables, required: true };
+pub(crate) const SUITE: Suite = Suite { name: "browser", tables, required: true, sliced: false };
 
 const PROTOCOLS: [&str; 5] = [
     "v5.channel.k8s.io",

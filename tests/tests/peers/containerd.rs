@@ -16,7 +16,7 @@ use crate::table::{Suite, Table};
 use crate::way::{Client, Node, Proxy, Way};
 
 /// containerd and runc with a container of their own: the runtime that most sessions end at.
-pub(crate) const SUITE: Suite = Suite { name: "containerd", tables, required: false };
+pub(crate) const SUITE: Suite = Suite { name: "containerd", tables, required: false, sliced: false };
 
 const SCENARIOS: &[Scenario] =
     &[DATE, STREAMS, STDIN, TAIL, MISSING, TERMINAL, ATTACH, COPY, FORWARD, REFUSED];
@@ -24,8 +24,8 @@ const SCENARIOS: &[Scenario] =
 /// As `kubelet/main.go` has it.
 const IMAGE: &str = "strait.test/busybox:1";
 
-/// How long containerd may live: all rows.
-const LIFE: Duration = Duration::from_mins(15);
+/// How long containerd may live: it waits for the suites in front of its own, too.
+const LIFE: Duration = Duration::from_mins(30);
 const READY: Duration = Duration::from_secs(30);
 
 const KUBELET: &[&str] = &["--upstream-kind", "kubelet"];
@@ -123,7 +123,7 @@ impl Runtime {
     }
 }
 
-/// Without a CNI, AppArmor, or a right to lower anybody's out-of-memory score: none of these is needed.
+/// Without a CNI, `AppArmor`, or a right to lower anybody's out-of-memory score: none of these is needed.
 fn configuration(home: &Path, streaming: u16) -> String {
     let home = home.display();
     format!(

@@ -8,7 +8,7 @@ use crate::table::{Suite, Table};
 use crate::way::{Client, Node, Proxy, Way};
 
 /// Upstream's own code as client, as proxy and as node, and Strait in place of each of them.
-pub(crate) const SUITE: Suite = Suite { name: "go", tables, required: true };
+pub(crate) const SUITE: Suite = Suite { name: "go", tables, required: true, sliced: false };
 
 const SCENARIOS: &[Scenario] = &[DATE, STREAMS, STDIN, TAIL, MISSING, TERMINAL, ATTACH, FORWARD, REFUSED];
 

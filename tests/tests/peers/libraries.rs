@@ -23,6 +23,7 @@ pub(crate) const PYTHON: Suite = Suite {
         Ok(tables)
     },
     required: true,
+    sliced: false,
 };
 
 /// npm's `@kubernetes/client-node`.
@@ -34,6 +35,7 @@ pub(crate) const NODE: Suite = Suite {
         Ok(table(&name, &Client::new("node").with(script), SCENARIOS, IN_NODE))
     },
     required: true,
+    sliced: false,
 };
 
 /// kube-rs.
@@ -44,6 +46,7 @@ pub(crate) const RUST: Suite = Suite {
         Ok(table(&format!("kube-rs {version}"), &Client::new(program), SCENARIOS, IN_RUST))
     },
     required: true,
+    sliced: false,
 };
 
 const SCENARIOS: &[Scenario] =

@@ -13,6 +13,7 @@ mod install;
 mod kubectl;
 mod libraries;
 mod scenario;
+mod spdyspec;
 mod table;
 mod way;
 
@@ -23,7 +24,7 @@ use std::thread;
 
 use crate::table::{Installed, Report, Suite};
 
-static SUITES: [Suite; 8] = [
+static SUITES: [Suite; 9] = [
     go::SUITE,
     kubectl::SUITE,
     libraries::PYTHON,
@@ -32,6 +33,7 @@ static SUITES: [Suite; 8] = [
     autobahn::SUITE,
     browser::SUITE,
     containerd::SUITE,
+    spdyspec::SUITE,
 ];
 
 fn main() -> ExitCode {
@@ -53,7 +55,7 @@ fn main() -> ExitCode {
     let mut report = Report::default();
     thread::scope(|scope| {
         // What one suite needs is fetched and built while another runs.
-        let (installed, suites) = mpsc::sync_channel(1);
+        let (installed, suites) = mpsc::channel();
         scope.spawn(move || {
             wanted.map(|suite| Installed::of(suite, full)).try_for_each(|suite| installed.send(suite))
         });

@@ -23,6 +23,8 @@ pub(crate) struct Suite {
     pub(crate) tables: fn(full: bool) -> Result<Vec<Table>, String>,
     /// False if it needs more of a machine than others: where it cannot run, that is said, and is no failure.
     pub(crate) required: bool,
+    /// True if CI takes less than all of it. Only all of it is written down.
+    pub(crate) sliced: bool,
 }
 
 /// Ways through peers, each of them under the same headings.
@@ -128,6 +130,7 @@ pub(crate) struct Report {
 /// A suite whose peers are there, or why not.
 pub(crate) struct Installed {
     suite: &'static Suite,
+    full: bool,
     tables: Result<Vec<Table>, String>,
     time: Duration,
 }
@@ -138,14 +141,14 @@ impl Installed {
         let started = Instant::now();
         let tables = catch_unwind(AssertUnwindSafe(|| (suite.tables)(full)));
         let tables = tables.unwrap_or_else(|panic| Err(text(&*panic)));
-        Self { suite, tables, time: started.elapsed() }
+        Self { suite, full, tables, time: started.elapsed() }
     }
 }
 
 impl Report {
     /// Runs a suite and writes its tables down.
     pub(crate) fn run(&mut self, installed: Installed) {
-        let Installed { suite, tables, time } = installed;
+        let Installed { suite, full, tables, time } = installed;
         println!("\n== {}, installed in {:.1} s", suite.name, time.as_secs_f32());
         let started = Instant::now();
         let tables = match tables {
@@ -158,7 +161,7 @@ impl Report {
         };
         let section = tables.into_iter().map(|table| self.table(suite, table)).collect::<String>();
         println!("\n{section}\n{}: {:.1} s", suite.name, started.elapsed().as_secs_f32());
-        if env::var_os("CI").is_none() {
+        if env::var_os("CI").is_none() && (full || !suite.sliced) {
             write_down(suite.name, &section);
         }
     }

@@ -7,7 +7,7 @@ use kube::config::{
     AuthInfo, Cluster, KubeConfigOptions, Kubeconfig, KubeconfigError, NamedAuthInfo, NamedCluster,
     NamedContext,
 };
-use strait_tokio::client::Server;
+use strait_tokio::client::{KubeError, Server};
 
 use super::Place;
 use crate::arguments::ServerOptions;
@@ -20,9 +20,15 @@ impl ServerOptions {
     pub(crate) async fn open(&self) -> anyhow::Result<(Server, String)> {
         let config = self.config().await?;
         let namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        let plugin = config.auth_info.exec.as_ref().and_then(|exec| exec.command.clone());
         // An exec plugin may ask the user something.
-        let server = tokio::task::spawn_blocking(move || Server::from_kube(&config)).await??;
-        Ok((server, namespace))
+        let server = tokio::task::spawn_blocking(move || Server::from_kube(&config)).await?;
+        match (server, plugin) {
+            (Err(error @ KubeError::Kube(kube::Error::Auth(_))), Some(plugin)) => {
+                Err(error).with_context(|| format!("no credentials from the exec plugin {plugin}"))
+            }
+            (server, _) => Ok((server?, namespace)),
+        }
     }
 
     /// Finds the container that is meant, and says on standard error which it is if nobody has named it.
@@ -66,7 +72,11 @@ impl ServerOptions {
         let kubeconfig = match read {
             Ok(kubeconfig) => kubeconfig,
             Err(error) if self.kubeconfig.is_none() && is_missing(&error) => Kubeconfig::default(),
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                let file = self.kubeconfig.as_ref().map(|file| file.display().to_string());
+                let file = file.unwrap_or_else(|| "of $KUBECONFIG or ~/.kube/config".into());
+                return Err(error).with_context(|| format!("cannot use the kubeconfig {file}"));
+            }
         };
         let nothing_is_said = kubeconfig.contexts.is_empty() && self.server.is_none();
         if nothing_is_said && self.context.is_none() {

@@ -5,8 +5,12 @@ use std::os::unix::fs::FileTypeExt as _;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use strait_tokio::pipe::Growth;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::unix::pipe;
+
+/// Bytes in the pipe of a standard input that much comes through.
+const LARGE: usize = 1024 * 1024;
 
 pub(crate) type Input = Box<dyn AsyncRead + Send + Unpin>;
 pub(crate) type Output = Box<dyn AsyncWrite + Send + Unpin>;
@@ -18,7 +22,7 @@ pub(crate) type Output = Box<dyn AsyncWrite + Send + Unpin>;
 pub(crate) fn stdin() -> Input {
     match kind(io::stdin().as_fd()) {
         Kind::Pipe => match pipe::OpenOptions::new().open_receiver("/proc/self/fd/0") {
-            Ok(pipe) => Box::new(pipe),
+            Ok(pipe) => Box::new(Pipe { pipe, growth: Growth::up_to(LARGE) }),
             // It may be somebody else's.
             Err(_) => Box::new(tokio::io::stdin()),
         },
@@ -62,6 +66,23 @@ fn kind(descriptor: BorrowedFd<'_>) -> Kind {
         Ok(kind) if kind.is_fifo() => Kind::Pipe,
         Ok(kind) if kind.is_file() || (kind.is_char_device() && !is_terminal) => Kind::File(file),
         _ => Kind::Other,
+    }
+}
+
+/// A pipe that is made larger if it is used.
+struct Pipe {
+    pipe: pipe::Receiver,
+    growth: Growth,
+}
+
+impl AsyncRead for Pipe {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Self { pipe, growth } = self.get_mut();
+        growth.poll_read(pipe, cx, buffer)
     }
 }
 

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use strait::k8s::StreamSet;
-use strait_tokio::client::{Executor, Exit, SessionError, Streams};
+use strait_tokio::client::{ConnectError, Executor, Exit, SessionError, Streams};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::client::Place;
@@ -90,7 +90,7 @@ impl Remote {
     ) -> Result<(), CommandError> {
         let asked = StreamSet { stdin: stdin.is_some(), stdout: true, stderr: true, tty: false };
         let session = self.executor.exec(&self.place.pod(), command, asked).await;
-        let session = session.map_err(|error| CommandError::Other(error.into()))?;
+        let session = session.map_err(CommandError::Connect)?;
         let mut said = Bounded(Vec::new());
         let mut streams = Streams::new().stdout(stdout).stderr(&mut said);
         if let Some(stdin) = stdin {
@@ -114,13 +114,18 @@ pub(super) enum CommandError {
     /// Its session failed.
     Session(SessionError),
     /// It was not run.
-    Other(anyhow::Error),
+    Connect(ConnectError),
 }
 
 impl CommandError {
-    /// True if the connection is at fault: the same may work with another one.
+    /// True if the connection is at fault, or there was none to be had: the same may work with another one.
     pub(super) const fn is_lost_connection(&self) -> bool {
-        matches!(self, Self::Session(SessionError::Lost { .. } | SessionError::Silent))
+        use ConnectError::{Answer, Dial, Refused, Timeout};
+        matches!(
+            self,
+            Self::Session(SessionError::Lost { .. } | SessionError::Silent)
+                | Self::Connect(Dial { .. } | Answer(_) | Timeout | Refused { status: 502..=504, .. })
+        )
     }
 }
 
@@ -134,7 +139,7 @@ impl std::fmt::Display for CommandError {
                 write!(f, "{program} in the container ended with exit code {code}: {said}")
             }
             Self::Session(error) => write!(f, "{error}"),
-            Self::Other(error) => write!(f, "{error:#}"),
+            Self::Connect(error) => write!(f, "{error}"),
         }
     }
 }

@@ -52,6 +52,13 @@ static RESOURCES: ConstStaticCell<StackResources<SOCKETS>> = ConstStaticCell::ne
 static STATE: ConstStaticCell<State<CONNECTIONS, CLIENTS, LANE, RING>> = ConstStaticCell::new(State::new());
 static BACKLOG: StaticCell<Clients> = StaticCell::new();
 static AUTHORITY: StaticCell<String<24>> = StaticCell::new();
+static PLACE: StaticCell<Place<'static>> = StaticCell::new();
+
+/// What `cargo xtask size` reads from the image.
+// SAFETY: no other symbol of this name is linked.
+#[unsafe(no_mangle)]
+#[used]
+static STRAIT_CONNECTIONS: [u32; 2] = [CONNECTIONS as u32, LANE as u32];
 
 #[entry]
 fn main() -> ! {
@@ -80,11 +87,11 @@ fn serve(spawner: Spawner, stack: Stack<'static>, backlog: &'static Clients) {
     let upstream = settings::upstream();
     let authority = AUTHORITY.init(String::new());
     write!(authority, "{upstream}").expect("it holds any address");
-    let place = Place {
+    let place = PLACE.init(Place {
         port: settings::PORT,
         upstream: IpEndpoint::new(IpAddress::Ipv4(*upstream.ip()), upstream.port()),
         options: Options::insecure_plaintext(authority),
-    };
+    });
     let (gateway, door, runners) = strait_embassy::new(STATE.take(), backlog, place);
     spawner.spawn(clients(door, stack).expect("it is started once"));
     for runner in runners {

@@ -53,7 +53,7 @@ pub(super) async fn ask<'d, D: Dial>(
     upstream: &'d mut D,
     memory: &mut [u8],
     request: usize,
-    attempt: &Attempt,
+    attempt: Attempt,
     limits: &Limits,
 ) -> Result<Granted<'d, D::Connection>, NotGranted> {
     let asking = async {
@@ -66,7 +66,7 @@ pub(super) async fn ask<'d, D: Dial>(
         Ok::<_, DialError<ErrorKind, ()>>((io, head))
     };
     let (io, head) = with_timeout(deadline(limits), asking).await.unwrap_or(Err(DialError::Timeout))?;
-    match judge(memory.get(..head.len).unwrap_or_default(), attempt) {
+    match judge(memory.get(..head.len).unwrap_or_default(), &attempt) {
         Ok(protocol) => Ok(Granted { io, head, protocol }),
         Err((error, length)) => {
             let filled = read_body(io, memory, head, length, limits).await;

@@ -3,9 +3,12 @@ use core::net::IpAddr;
 use strait::gateway::{Attempt, Hop, Planner, Then, UpstreamProtocol};
 use strait::http::{HeadError, Request, origin, write_text};
 use strait::k8s::StreamSet;
-use strait::upgrade::{Accepted, Refusal};
+#[cfg(feature = "port-forward")]
+use strait::k8s::{Ports, Target};
+use strait::upgrade::{Accepted, Refusal, Upgrade};
 
-use super::forward::{self, Forward};
+#[cfg(feature = "port-forward")]
+use super::forward::Forward;
 use super::{HEADERS, Options};
 use crate::head::HeadFailure;
 
@@ -25,17 +28,21 @@ pub(super) enum Way {
 pub(super) enum Work {
     /// Exec or attach over WebSocket, of which these streams were asked for.
     Exec(StreamSet),
+    /// Port-forward.
+    #[cfg(feature = "port-forward")]
     Forward(Forward),
 }
 
 /// Decides what a request gets. On the stack, and not in the memory of the session: it is large, and soon over.
 #[inline(never)]
 pub(super) fn route(head: &[u8], peer: Option<IpAddr>, options: &Options<'_>, out: &mut [u8]) -> Way {
-    let request = match parse(head) {
+    // Looked at where it is: moved, it would be on the stack twice.
+    let parsed = parse(head);
+    let request = match &parsed {
         Ok(request) => request,
         Err(error) => return answer(error.status(), error, out),
     };
-    if !origin::is_allowed(&request, false, &[""; 0]) {
+    if !origin::is_allowed(request, false, &[""; 0]) {
         return answer(403, "requests of web pages from this Origin are not allowed", out);
     }
     let hop = Hop {
@@ -46,10 +53,15 @@ pub(super) fn route(head: &[u8], peer: Option<IpAddr>, options: &Options<'_>, ou
     };
     let planner = Planner {
         protocol: UpstreamProtocol::Spdy,
-        translates_port_forward: forward::IS_TRANSLATED,
+        translates_port_forward: cfg!(feature = "port-forward"),
         ..Planner::default()
     };
-    plan(&planner, &request, &hop, out).unwrap_or_else(|refused| refusal(&refused, &request, out))
+    let way = if Upgrade::is_asked_for(request) {
+        choose(&planner, request).and_then(|chosen| upgrade(chosen, request, &hop, out))
+    } else {
+        plain(&planner, request, &hop, out)
+    };
+    way.unwrap_or_else(|refused| refusal(&refused, request, out))
 }
 
 // Each step is a function of its own: on the stack, what one takes is free again for the next.
@@ -67,18 +79,24 @@ fn refusal(refused: &Refusal<'_>, request: &Request<'_, HEADERS>, out: &mut [u8]
 }
 
 #[inline(never)]
-fn plan(
+fn plain(
     planner: &Planner,
     request: &Request<'_, HEADERS>,
     hop: &Hop<'_>,
     out: &mut [u8],
 ) -> Result<Way, Refusal<'static>> {
-    if request.headers.tokens("Upgrade").next().is_none() {
-        let plain = planner.plain(request)?;
-        let length = plain.write_request(request, hop, out).map_err(Refusal::CannotPass)?;
-        return Ok(Way::Plain { request: length, body: plain.body() });
-    }
-    let (attempt, translation) = choose(planner, request)?;
+    let plain = planner.plain(request)?;
+    let length = plain.write_request(request, hop, out).map_err(Refusal::CannotPass)?;
+    Ok(Way::Plain { request: length, body: plain.body() })
+}
+
+#[inline(never)]
+fn upgrade(
+    (attempt, translation): Chosen,
+    request: &Request<'_, HEADERS>,
+    hop: &Hop<'_>,
+    out: &mut [u8],
+) -> Result<Way, Refusal<'static>> {
     let request = attempt.write_request(request, hop, out).map_err(Refusal::CannotPass)?;
     Ok(match translation {
         Some((work, agreed)) => Way::Translate { request, work, agreed, attempt },
@@ -87,11 +105,10 @@ fn plan(
 }
 
 /// What is taken of a plan: its only attempt, and what the session is translated by, if it is.
+type Chosen = (Attempt, Option<(Work, Accepted)>);
+
 #[inline(never)]
-fn choose(
-    planner: &Planner,
-    request: &Request<'_, HEADERS>,
-) -> Result<(Attempt, Option<(Work, Accepted)>), Refusal<'static>> {
+fn choose(planner: &Planner, request: &Request<'_, HEADERS>) -> Result<Chosen, Refusal<'static>> {
     // No key of this end's is needed: upstream is asked for SPDY, or for what the client asked for.
     let plan = planner.plan(request, [0; 16])?;
     let attempt = plan.attempts.first().cloned().ok_or(Refusal::UnknownUpgrade)?;
@@ -101,7 +118,14 @@ fn choose(
     let agreed = plan.agreed.ok_or(Refusal::UnknownUpgrade)?;
     let work = match attempt.then {
         Then::ToSpdy => Work::Exec(plan.streams),
-        then => Work::Forward(Forward::of(then, request.target, &agreed)?),
+        #[cfg(feature = "port-forward")]
+        Then::TunnelToSpdy => Work::Forward(Forward::Tunnel),
+        #[cfg(feature = "port-forward")]
+        Then::PortsToSpdy => {
+            let ports = Ports::of(&Target::parse(request.target)?, agreed.protocol)?;
+            Work::Forward(Forward::Ports(ports))
+        }
+        _ => return Err(Refusal::UnknownUpgrade),
     };
     Ok((attempt, Some((work, agreed))))
 }

@@ -116,7 +116,7 @@ async fn run(
     let state = Box::leak(Box::new(State::<CONNECTIONS, CLIENTS>::new()));
     let mut options = Options::insecure_plaintext("10.0.0.2:10250");
     change(&mut options);
-    let place = Place { port: PORT, upstream: at(HOST, UPSTREAM_PORT), options };
+    let place = Box::leak(Box::new(Place { port: PORT, upstream: at(HOST, UPSTREAM_PORT), options }));
     let (gateway, door, runners) = strait_embassy::new(state, backlog, place);
     spawn_local(door.run(ours));
     for runner in runners {

@@ -3,7 +3,7 @@ use std::fmt;
 use strait::Limits;
 use strait::http::Response;
 use strait::k8s::{Pod, StreamSet, Subprotocol, Verb};
-use strait::upgrade::{ClientUpgrade, UpgradeError};
+use strait::upgrade::{ClientUpgrade, Transport, UpgradeError};
 use strait::ws;
 
 use super::forward::Forwarding;
@@ -13,18 +13,6 @@ use crate::wait::Patience;
 
 /// Bytes that a target takes besides the command.
 const TARGET: usize = 2048;
-
-/// What carries a session.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum Transport {
-    /// WebSocket, and SPDY if the server refuses that upgrade: see [`ConnectError::is_upgrade_failure`].
-    #[default]
-    Fallback,
-    /// WebSocket only: v5, or v4, which cannot tell the end of standard input.
-    WebSocket,
-    /// SPDY/3.1 only.
-    Spdy,
-}
 
 /// Runs commands in containers, attaches to their main processes, and forwards to ports of pods. Its calls block until the server has
 /// answered, for [`Limits::handshake`] at most; where it falls back, for each of both.
@@ -175,14 +163,4 @@ fn random() -> Result<[u8; 16], ConnectError> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| ConnectError::Local(std::io::Error::other(error)))?;
     Ok(bytes)
-}
-
-impl fmt::Display for Transport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Fallback => "WebSocket, then SPDY",
-            Self::WebSocket => "WebSocket",
-            Self::Spdy => "SPDY",
-        })
-    }
 }

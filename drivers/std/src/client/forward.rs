@@ -12,10 +12,10 @@ use strait::k8s::{Channel, PortChannel, PortStream, Ports};
 use strait::leg::{Close, Event, PortsLeg, SpdyPorts, Tunnelled};
 use strait::ws::MaskKeys;
 
-use super::SessionError;
-use super::executor::{Transport, Upgraded};
+use super::executor::Upgraded;
 use super::link::Link;
 use super::session::{CLOSE, LONGEST, PAYLOAD, SMALLEST};
+use super::{SessionError, Transport};
 use crate::wait::{LOOK, is_not_ready, sleep_on};
 
 /// Most bytes of an error text that are kept; more say no more.
@@ -191,6 +191,7 @@ struct Held {
 }
 
 /// One forwarded connection.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of one connection")]
 struct Running<L> {
     link: Link<L>,
     local: Local,

@@ -16,6 +16,7 @@ const BUFFER: usize = 160 * 1024;
 const SLICES: usize = 16;
 
 /// One connection to a server, the leg that is spoken on it, and a buffer for each direction.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of one connection")]
 pub(super) struct Link<L> {
     io: Connection,
     pub(super) leg: L,

@@ -8,10 +8,10 @@ use strait::leg::{SpdyLeg, WebSocketLeg};
 use strait::ws::MaskKeys;
 
 use super::control::Control;
-use super::executor::{Transport, Upgraded};
+use super::executor::Upgraded;
 use super::link::Link;
 use super::session::{Pipes, Running};
-use super::{Exit, SessionError};
+use super::{Exit, SessionError, Transport};
 
 /// A remote command with streams, driven by a thread of its own.
 ///

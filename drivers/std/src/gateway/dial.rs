@@ -36,12 +36,9 @@ impl Gateway {
         let mut result = Err(DialError::Closed);
         for attempt in &plan.attempts {
             result = self.try_one(request, hop, attempt, is_over);
-            let error = match &result {
-                Ok(_) => {
-                    self.learn(plan, attempt);
-                    break;
-                }
-                Err(error) => error,
+            let Err(error) = &result else {
+                self.learn(plan, attempt);
+                break;
             };
             tracing::debug!(%error, "upstream cannot be used so");
             if !error.is_about_the_protocol() {

@@ -12,7 +12,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use strait_std::client::Transport;
-use strait_std::{Gateway, Stop};
+use strait_std::{Gateway, ServerOptions, Stop};
 use strait_tests::Server;
 use tempfile::TempDir;
 
@@ -68,16 +68,20 @@ pub(crate) fn ways() -> Vec<Way> {
 /// This crate's gateway in front of a node.
 pub(crate) struct StdGateway {
     pub(crate) address: SocketAddr,
-    stop: Stop,
+    pub(crate) stop: Stop,
     thread: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl StdGateway {
     pub(crate) fn start(upstream: SocketAddr) -> Self {
+        Self::with(upstream, ServerOptions::default())
+    }
+
+    pub(crate) fn with(upstream: SocketAddr, options: ServerOptions) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), Stop::new());
         let stopped = stop.clone();
-        let gateway = Gateway::new(upstream.to_string());
+        let gateway = Gateway::new(upstream.to_string()).with_options(options);
         Self { address, stop, thread: Some(thread::spawn(move || gateway.serve(listener, &stopped))) }
     }
 }

@@ -1,7 +1,6 @@
-use std::fmt;
-
 use strait::Limits;
 use strait::k8s::{Pod, StreamSet, Subprotocol, Verb};
+use strait::upgrade::Transport;
 
 use super::connect::ConnectError;
 use super::server::Server;
@@ -10,18 +9,6 @@ use super::upgrade::{Upgraded, upgrade};
 
 /// Bytes that a target takes besides the command.
 const TARGET: usize = 2048;
-
-/// What carries a session.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum Transport {
-    /// WebSocket, and SPDY if the server refuses that upgrade: see [`ConnectError::is_upgrade_failure`].
-    #[default]
-    Fallback,
-    /// WebSocket only: v5, or v4, which cannot tell the end of standard input.
-    WebSocket,
-    /// SPDY/3.1 only.
-    Spdy,
-}
 
 /// Runs commands in containers, attaches to their main processes, and forwards to ports of pods.
 #[derive(Debug, Clone)]
@@ -114,14 +101,4 @@ pub(super) fn target<E: Into<ConnectError>>(
     let len = write(&mut bytes).map_err(Into::into)?;
     bytes.truncate(len);
     String::from_utf8(bytes).map_err(|error| ConnectError::Request(error.to_string()))
-}
-
-impl fmt::Display for Transport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Fallback => "WebSocket, then SPDY",
-            Self::WebSocket => "WebSocket",
-            Self::Spdy => "SPDY",
-        })
-    }
 }

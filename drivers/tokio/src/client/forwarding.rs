@@ -5,8 +5,9 @@ use std::task::{Context, Poll};
 use strait::Limits;
 use strait::k8s::{Pod, Subprotocol};
 
+use super::Transport;
 use super::connect::{ConnectError, Connection, random};
-use super::executor::{Executor, Transport, target};
+use super::executor::{Executor, target};
 use super::upgrade::Upgraded;
 use crate::port_forward::{self, End, Forwarder};
 use crate::tunnel::TunnelStream;

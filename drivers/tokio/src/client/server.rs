@@ -88,7 +88,7 @@ impl Server {
 
     /// The same, asked with a bearer token.
     pub fn with_token(mut self, token: &str) -> Result<Self, ServerError> {
-        if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        if !is_token(token) {
             return Err(ServerError::Header);
         }
         self.credentials = Arc::new(Credentials::Bearer(token.to_owned()));
@@ -171,6 +171,11 @@ impl Server {
         bytes.truncate(len);
         Ok(bytes)
     }
+}
+
+/// True if this can stand behind `Authorization: Bearer`.
+pub(super) fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 impl fmt::Display for ServerError {

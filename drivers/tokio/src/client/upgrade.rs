@@ -6,8 +6,8 @@ use strait::ws;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
+use super::Transport;
 use super::connect::{ConnectError, Connection, random};
-use super::executor::Transport;
 use super::server::Server;
 use crate::head::{Head, read_head};
 

@@ -1,6 +1,6 @@
 use std::pin::Pin;
 
-use strait::bridge::{Bridge, Carried, ExecBridge, Outcome};
+use strait::bridge::{Bridge, Carried, ExecBridge};
 use strait::gateway::{Join, Met, Then};
 use strait::k8s::StreamSet;
 use strait::spdy::{Inflate, LentBlocks};
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::{Gateway, random};
 use crate::answer;
 use crate::head::Head;
-use crate::passthrough::{self, PassedOn};
+use crate::passthrough;
 use crate::session::{Connected, Dial, Session, Summary};
 use crate::shutdown::Shutdown;
 use crate::stream::Stream;
@@ -113,13 +113,10 @@ impl Gateway {
         let started = Instant::now();
         send(&mut client, &[answer.head(), answer.behind()].concat()).await?;
         send(&mut io, head.behind()).await?;
-        let passing = passthrough::pass_on(client, io, self.limits.close, &self.pool);
-        let (passed, outcome) = tokio::select! {
-            passed = passing => (passed, if passed.cut { Outcome::ClientLost } else { Outcome::Completed }),
-            () = shutdown.closed() => (PassedOn::default(), Outcome::Shutdown),
-        };
+        let passing = passthrough::pass_on(client, io, self.limits.close, &self.pool, shutdown.closing());
+        let passed = passing.await;
         let summary = Summary {
-            outcome,
+            outcome: passed.outcome,
             from_client: passed.from_client,
             to_client: passed.from_upstream,
             from_upstream: passed.from_upstream,

@@ -7,6 +7,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 
 use super::terminal::{Keyboard, Terminal};
+use crate::pipe::Growth;
+
+/// Bytes in the pipe of a process that much goes to or comes from.
+const LARGE: usize = 256 * 1024;
 
 /// Where the session writes the process's standard input.
 ///
@@ -19,14 +23,14 @@ pub struct Input(Far);
 
 #[derive(Debug)]
 enum Far {
-    Pipe(ChildStdin),
+    Pipe(ChildStdin, Growth),
     Terminal(Keyboard),
     Closed,
 }
 
 impl Input {
     pub(super) fn pipe(pipe: ChildStdin) -> Self {
-        Self(Far::Pipe(pipe))
+        Self(Far::Pipe(pipe, Growth::up_to(LARGE)))
     }
 
     pub(super) fn terminal(terminal: Arc<Terminal>) -> Self {
@@ -37,7 +41,13 @@ impl Input {
 impl AsyncWrite for Input {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.0 {
-            Far::Pipe(pipe) => Pin::new(pipe).poll_write(cx, bytes),
+            Far::Pipe(pipe, growth) => {
+                let result = Pin::new(&mut *pipe).poll_write(cx, bytes);
+                if let Poll::Ready(Ok(count)) = &result {
+                    growth.passed(pipe, *count);
+                }
+                result
+            }
             Far::Terminal(keyboard) => keyboard.poll_type(cx, bytes),
             Far::Closed => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
         }
@@ -60,7 +70,10 @@ impl AsyncWrite for Input {
 /// Where the session reads the process's standard output or standard error. Ends (reads 0 bytes) when no
 /// process holds the other side any more.
 #[derive(Debug)]
-pub struct Output(Near);
+pub struct Output {
+    near: Near,
+    growth: Growth,
+}
 
 #[derive(Debug)]
 enum Near {
@@ -70,28 +83,33 @@ enum Near {
 }
 
 impl Output {
+    const fn new(near: Near) -> Self {
+        Self { near, growth: Growth::up_to(LARGE) }
+    }
+
     pub(super) fn stdout(pipe: ChildStdout) -> Self {
-        Self(Near::Stdout(pipe))
+        Self::new(Near::Stdout(pipe))
     }
 
     pub(super) fn stderr(pipe: ChildStderr) -> Self {
-        Self(Near::Stderr(pipe))
+        Self::new(Near::Stderr(pipe))
     }
 
     pub(super) fn terminal(terminal: Arc<Terminal>) -> Self {
-        Self(Near::Terminal(terminal))
+        Self::new(Near::Terminal(terminal))
     }
 }
 
 impl AsyncRead for Output {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.0 {
-            Near::Stdout(pipe) => Pin::new(pipe).poll_read(cx, buffer),
-            Near::Stderr(pipe) => Pin::new(pipe).poll_read(cx, buffer),
+        let Self { near, growth } = self.get_mut();
+        match near {
+            Near::Stdout(pipe) => growth.poll_read(pipe, cx, buffer),
+            Near::Stderr(pipe) => growth.poll_read(pipe, cx, buffer),
             Near::Terminal(terminal) => terminal.poll_read(cx, buffer),
         }
     }

@@ -15,10 +15,10 @@ use crate::Peers;
 /// Every pair that a gateway joins.
 pub fn run(peers: &Peers) {
     match peers.number() {
-        0 => join(peers, client_websocket(), upstream_spdy(peers)),
-        1 => join(peers, client_websocket(), upstream_websocket()),
-        2 => join(peers, client_spdy(peers), upstream_spdy(peers)),
-        _ => join(peers, client_spdy(peers), upstream_websocket()),
+        0 => exec(peers, client_websocket(), upstream_spdy(peers)),
+        1 => exec(peers, client_websocket(), upstream_websocket()),
+        2 => exec(peers, client_spdy(peers), upstream_spdy(peers)),
+        _ => exec(peers, client_spdy(peers), upstream_websocket()),
     }
 }
 
@@ -54,8 +54,14 @@ pub fn client_spdy(peers: &Peers) -> SpdyLeg<SkipBlocks> {
 }
 
 #[inline(never)]
-fn join<C: Leg, U: Leg>(peers: &Peers, client: C, upstream: U) {
-    let mut bridge = black_box(ExecBridge::<_, _, 512>::new(client, streams(peers), &limits()));
+fn exec<C: Leg, U: Leg>(peers: &Peers, client: C, upstream: U) {
+    join(peers, ExecBridge::<_, _, 512>::new(client, streams(peers), &limits()), upstream);
+}
+
+/// A session of any kind, to its end.
+#[inline(never)]
+pub fn join<R: Bridge>(peers: &Peers, bridge: R, upstream: R::Upstream) {
+    let mut bridge = black_box(bridge);
     // Memory of a length that is known, and of one that is not.
     let mut lanes = black_box([Lane::<_, 16>::new([0_u8; 2048]), Lane::new([0; 2048])]);
     session(peers, &mut bridge, &mut lanes, upstream);

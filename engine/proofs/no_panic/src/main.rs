@@ -7,6 +7,7 @@
 #![no_main]
 
 mod exec;
+mod forward;
 mod legs;
 #[path = "../../sizes.rs"]
 mod sizes;
@@ -59,6 +60,7 @@ pub extern "C" fn _start() -> ! {
     black_box(&STRAIT_SIZES);
     loop {
         exec::run(black_box(&peers));
+        forward::run(black_box(&peers));
         legs::run(black_box(&mut peers));
         #[cfg(feature = "broken")]
         let _ = peers.bytes()[peers.number()];

@@ -448,6 +448,6 @@ fn a_session_is_small() {
     type Reverse = ExecBridge<SpdyLeg<SkipBlocks>, WebSocketLeg<MaskKeys>, 512>;
     let (forward, reverse) = (size_of::<Small>(), size_of::<Reverse>());
     std::println!("ExecBridge with a status of 512 bytes: {forward} bytes, the other way round {reverse}");
-    assert!(forward <= 1568, "{forward}");
-    assert!(reverse <= 1600, "{reverse}");
+    assert!(forward <= 1592, "{forward}");
+    assert!(reverse <= 1624, "{reverse}");
 }

@@ -246,5 +246,6 @@ fn the_outbox_holds_the_opening_of_every_set_of_streams() {
             opened += 1;
         }
         assert_eq!(opened, streams.channels(Subprotocol::V4).count(), "{streams:?}");
+        assert!(leg.can_receive(), "{streams:?}");
     }
 }

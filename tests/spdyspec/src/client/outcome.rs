@@ -201,7 +201,7 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 fn status(client: &Client, protocol: &str, status: &[u8]) -> Seen {
-    let (_, exit) = session(client, protocol, Answer::AtOnce, |peer| {
+    let exit = session(client, protocol, Answer::AtOnce, |peer| {
         peer.end(status);
         Ok(())
     })?;
@@ -209,7 +209,7 @@ fn status(client: &Client, protocol: &str, status: &[u8]) -> Seen {
 }
 
 fn acted(client: &Client, act: fn(&mut Peer)) -> Seen {
-    let (_, exit) = session(client, V4, Answer::AtOnce, |peer| {
+    let exit = session(client, V4, Answer::AtOnce, |peer| {
         act(peer);
         Ok(())
     })?;
@@ -227,10 +227,10 @@ fn lost(client: &Client, act: fn(&mut Peer)) -> Seen {
 
 fn late_output(client: &Client) -> Seen {
     const BYTES: usize = 200_000;
-    let (_, exit) = session(client, V4, Answer::AtOnce, |peer| {
+    let exit = session(client, V4, Answer::AtOnce, |peer| {
         peer.send("error", SEVEN, true);
         std::thread::sleep(Duration::from_millis(200));
-        peer.send("stdout", &[b'o'; BYTES], true);
+        peer.send("stdout", &vec![b'o'; BYTES], true);
         peer.send("stderr", b"", true);
         Ok(())
     })?;
@@ -239,7 +239,7 @@ fn late_output(client: &Client) -> Seen {
 }
 
 fn apart(client: &Client) -> Seen {
-    let (_, exit) = session(client, V4, Answer::AtOnce, |peer| {
+    let exit = session(client, V4, Answer::AtOnce, |peer| {
         peer.send("stdout", b"to stdout", false);
         peer.send("stderr", b"to stderr", false);
         peer.end(SUCCESS);
@@ -270,5 +270,6 @@ fn closes(client: &Client) -> Seen {
     let mut peer = Peer::accept(&started, V4, Answer::AtOnce)?;
     peer.end(SUCCESS);
     peer.closed()?;
+    drop(peer);
     Ok(format!("closes, exit code {}", started.exit()?.code))
 }

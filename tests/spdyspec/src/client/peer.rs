@@ -193,6 +193,8 @@ impl Peer {
                 came.fin |= fin;
                 came.data.extend(bytes);
             }
+            // As a server has to: nothing comes behind it.
+            Frame::GoAway { .. } => return Err(Stop::Saw("closed".into())),
             _ => {}
         }
         Ok(())
@@ -205,11 +207,12 @@ pub(super) fn session(
     protocol: &str,
     answer: Answer,
     act: impl FnOnce(&mut Peer) -> Result<(), Stop>,
-) -> Result<(Peer, Exit), Stop> {
+) -> Result<Exit, Stop> {
     let started = client.start(Some(b""))?;
     let mut peer = Peer::accept(&started, protocol, answer)?;
     act(&mut peer)?;
     // A client that has all it wants may close without waiting, and one that was cut off has nothing to close.
     let _ = peer.closed();
-    Ok((peer, started.exit()?))
+    drop(peer);
+    started.exit()
 }

@@ -146,6 +146,7 @@ fn byte_by_byte(client: &Client) -> Seen {
     peer.open()?;
     peer.end(SUCCESS);
     let _ = peer.closed();
+    drop(peer);
     Ok(started.exit()?.told().into())
 }
 

@@ -9,6 +9,15 @@ pub(super) const PROFILE: Profile = Profile {
     deviations: DEVIATIONS,
 };
 
+/// Strait's client.
+pub(super) const CLIENT: Profile = Profile {
+    name: "strait-client",
+    about: "`strait exec`, of which nothing is known that is not as written",
+    without: &[],
+    http_headers: false,
+    deviations: &[],
+};
+
 const DEVIATIONS: &[Deviation] = &[
     Deviation {
         case: "2.7",
@@ -37,7 +46,7 @@ const DEVIATIONS: &[Deviation] = &[
     },
     Deviation {
         case: "5.7",
-        seen: &["no output, then closed"],
+        seen: &["no output, then the server closes"],
         why: "a client of Kubernetes sends GOAWAY when it leaves: its process ends",
     },
 ];

@@ -299,7 +299,7 @@ fn extensions(target: &Target) -> Seen {
 
 fn finished(target: &Target, asked: Asked<'_>, protocols: &str) -> Result<Channels, Stop> {
     let mut channels = Channels::start(target, asked, protocols)?;
-    channels.to_the_close()?;
+    channels.read_to_close()?;
     Ok(channels)
 }
 
@@ -324,7 +324,7 @@ fn output(target: &Target, protocols: &str) -> Seen {
 fn order(target: &Target) -> Seen {
     let channels = finished(target, Asked::output(SEVEN), V4)?;
     let last = if channels.order.last() == Some(&3) { "status" } else { "status in front of output" };
-    let statuses = channels.order.iter().filter(|channel| **channel == 3).count();
+    let statuses = channels.order.split(|channel| *channel == 3).count() - 1;
     let end = channels.closed.map_or_else(|| "no Close".into(), |code| format!("Close {code}"));
     verdict(statuses == 1, &format!("{last}, {end}"), format!("{statuses} statuses, {end}"))
 }

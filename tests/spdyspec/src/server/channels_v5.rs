@@ -90,7 +90,7 @@ pub(super) const CASES: &[Case] = &[
         &["Failure, NonZeroExitCode, ExitCode 7"],
         |target| {
             let mut channels = Channels::start(target, Asked::output(&["sh", "-c", "exit 7"]), V5)?;
-            channels.to_the_close()?;
+            channels.read_to_close()?;
             Ok(told(&channels.text(3)))
         },
     ),
@@ -102,7 +102,7 @@ pub(super) const CASES: &[Case] = &[
         &["Failure, InternalError"],
         |target| {
             let mut channels = Channels::start(target, Asked::output(&["/there/is/no/such/program"]), V5)?;
-            channels.to_the_close()?;
+            channels.read_to_close()?;
             Ok(told(&channels.text(3)))
         },
     ),
@@ -114,7 +114,7 @@ fn closed(target: &Target, messages: &[&[u8]]) -> Seen {
     for message in messages {
         channels.socket.send(BINARY, message);
     }
-    channels.to_the_close()?;
+    channels.read_to_close()?;
     let end = channels.closed.map_or_else(|| "no Close".into(), |code| format!("Close {code}"));
     Ok(format!("{:?}, {}, {end}", channels.text(1), told(&channels.text(3))))
 }

@@ -4,6 +4,8 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
+use socket2::SockRef;
+
 use super::session::Session;
 use crate::case::Stop;
 use crate::target::Target;
@@ -21,7 +23,10 @@ pub(super) struct Port {
 impl Port {
     /// Serves each connection in a thread of its own. It listens as long as the suite runs.
     pub(super) fn serve(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Result<Self, Stop> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        Self::on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?, serve)
+    }
+
+    fn on(listener: TcpListener, serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Result<Self, Stop> {
         let port = listener.local_addr()?.port();
         let (sender, dialled) = mpsc::channel();
         let serve = Arc::new(serve);
@@ -34,6 +39,17 @@ impl Port {
             }
         });
         Ok(Self { port, dialled })
+    }
+
+    /// One that reads nothing for 20 s, and whose system takes as little as it can.
+    pub(super) fn stopped() -> Result<Self, Stop> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        // Accepted connections inherit it.
+        SockRef::from(&listener).set_recv_buffer_size(16 * 1024)?;
+        Self::on(listener, |stream| {
+            thread::sleep(Duration::from_secs(20));
+            drop(stream);
+        })
     }
 
     /// Sends back what it gets.

@@ -145,7 +145,7 @@ fn status(target: &Target, path: &str) -> Seen {
 fn all_ended(target: &Target) -> Seen {
     let port = Port::serve(|mut stream| drop(stream.write_all(b"all")))?;
     let mut channels = forward(target, &[port.port], V4)?;
-    match channels.to_the_close() {
+    match channels.read_to_close() {
         Ok(()) => Ok(channels.closed.map_or_else(|| "no Close".into(), |code| format!("Close {code}"))),
         Err(Stop::Saw(end)) => Ok(end),
         Err(other) => Err(other),

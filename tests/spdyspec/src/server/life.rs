@@ -50,7 +50,7 @@ pub(super) const CASES: &[Case] = &[
         KIND,
         "GOAWAY of the client ends the session within its time",
         "SPDY/3.1 draft 2.6.6; spdy31.md section 6",
-        &["closed"],
+        &["the server closes"],
         client_goes_away,
     ),
     Case::server(
@@ -58,7 +58,7 @@ pub(super) const CASES: &[Case] = &[
         KIND,
         "what came in front of GOAWAY counts: input that has ended gives its output",
         "SPDY/3.1 draft 2.6.6 (streams that are open go on)",
-        &["output, then closed"],
+        &["output, then the server closes"],
         finished_by_goaway,
     ),
     Case::server(
@@ -66,7 +66,7 @@ pub(super) const CASES: &[Case] = &[
         KIND,
         "the end of TCP without a GOAWAY ends the session",
         "SPDY/3.1 draft 2.3.7; spdy31.md section 6",
-        &["closed"],
+        &["the server closes"],
         half_closed_tcp,
     ),
     Case::server(
@@ -112,8 +112,8 @@ fn even_ping(target: &Target) -> Seen {
     let mut session = Session::cat(target)?;
     session.wire.write(&ping(0x2000));
     let seen = session.probe();
-    // An answer would have come in front of that to the probe, with an even id.
-    verdict(!session.kinds.iter().any(|kind| *kind == "PING") || session.pongs.len() == 1, &seen, "answered")
+    // An answer would have come in front of that to the probe.
+    verdict(!session.pings.contains(&0x2000), &seen, format!("answered, {seen}"))
 }
 
 /// 64 small frames, more than spdystream's queues hold, for a stream that nobody reads: there is no stderr yet that would start it.
@@ -135,6 +135,8 @@ fn unread_input(target: &Target) -> Seen {
 /// What comes until the server closes.
 fn to_the_close(session: &mut Session) -> Seen {
     match session.until(|_| false) {
+        // In other words than those of a session that did not even begin.
+        Err(Stop::Saw(end)) if end == "closed" => Ok("the server closes".into()),
         Err(Stop::Saw(end)) => Ok(end),
         Err(other) => Err(other),
         Ok(()) => unreachable!("nothing is waited for but the end"),
@@ -165,7 +167,7 @@ fn half_closed_tcp(target: &Target) -> Seen {
 /// A session with output under way, and a frame that is a session error behind its input.
 fn broken(target: &Target) -> Result<Session, Stop> {
     let mut session = Session::cat(target)?;
-    session.type_in(&[b'o'; 64 * 1024], false);
+    session.type_in(&vec![b'o'; 64 * 1024], false);
     session.wire.write(&rst(0, 5));
     to_the_close(&mut session)?;
     Ok(session)

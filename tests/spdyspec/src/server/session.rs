@@ -43,6 +43,8 @@ pub(super) struct Session {
     pub(super) came: BTreeMap<u32, Came>,
     /// PINGs with odd ids: answers.
     pub(super) pongs: Vec<u32>,
+    /// PINGs with even ids: the server's own, which were answered.
+    pub(super) pings: Vec<u32>,
     /// Kinds of frames, in the order in which they came.
     pub(super) kinds: Vec<&'static str>,
     /// Last good stream and status of a GOAWAY.
@@ -65,6 +67,7 @@ impl Session {
             ids: BTreeMap::new(),
             came: BTreeMap::new(),
             pongs: Vec::new(),
+            pings: Vec::new(),
             kinds: Vec::new(),
             goaway: None,
             next: 1,
@@ -150,7 +153,7 @@ impl Session {
             self.until(|session| session.came.values().all(|came| came.replied || came.rst.is_some()));
         result.map_err(|stop| match stop {
             Stop::Saw(end) => Stop::Saw(self.told(&end)),
-            other => other,
+            other @ Stop::NotRun(_) => other,
         })
     }
 
@@ -170,7 +173,7 @@ impl Session {
     }
 
     /// Reads until stdout, stderr and the error stream are over, or the connection.
-    pub(super) fn to_the_end(&mut self) -> Result<(), Stop> {
+    pub(super) fn read_to_end(&mut self) -> Result<(), Stop> {
         let is_output = |name: &str| ["error", "stdout", "stderr"].contains(&name);
         let over = |session: &Self| {
             let mut outputs = session.ids.iter().filter(|(name, _)| is_output(name));
@@ -216,6 +219,7 @@ impl Session {
                 if id % 2 == 1 {
                     self.pongs.push(id);
                 } else {
+                    self.pings.push(id);
                     self.wire.write(&ping(id));
                 }
             }
@@ -248,10 +252,10 @@ impl Session {
         };
         let end = match self.until(passed) {
             Ok(()) => "goes on".to_owned(),
-            Err(Stop::Saw(end)) if end == "silent" => match self.pongs.contains(&PROBE) {
-                true => "answers PING, stdin or stdout is dead".into(),
-                false => "stalls".into(),
-            },
+            Err(Stop::Saw(end)) if end == "silent" => {
+                let answered = self.pongs.contains(&PROBE);
+                if answered { "answers PING, stdin or stdout is dead" } else { "stalls" }.into()
+            }
             Err(Stop::Saw(end) | Stop::NotRun(end)) => end,
         };
         self.told(&end)

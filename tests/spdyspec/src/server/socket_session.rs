@@ -77,7 +77,7 @@ impl Channels {
     }
 
     /// Reads to the server's Close, or to the end of TCP, and answers it as a client has to.
-    pub(super) fn to_the_close(&mut self) -> Result<(), Stop> {
+    pub(super) fn read_to_close(&mut self) -> Result<(), Stop> {
         match self.until(|channels| channels.closed.is_some()) {
             Ok(()) => {
                 self.socket.send(CLOSE, &1000_u16.to_be_bytes());

@@ -174,7 +174,7 @@ fn replies(target: &Target) -> Seen {
 fn own_frames(target: &Target) -> Seen {
     let mut session = Session::cat(target)?;
     session.type_in(b"x", true);
-    session.to_the_end()?;
+    session.read_to_end()?;
     let known = ["SYN_REPLY", "RST_STREAM", "PING", "GOAWAY", "DATA"];
     let mut others: Vec<_> = session.kinds.iter().filter(|kind| !known.contains(kind)).copied().collect();
     others.sort_unstable();
@@ -246,7 +246,7 @@ fn stdin_ends(target: &Target, frames: &[Vec<u8>], expected: &str) -> Seen {
 }
 
 fn input_ended(mut session: Session, expected: &str) -> Seen {
-    match session.to_the_end() {
+    match session.read_to_end() {
         Ok(()) => {}
         Err(Stop::Saw(end)) => return Ok(format!("{end}, with {:?}", session.on("stdout").text())),
         Err(other) => return Err(other),

@@ -80,7 +80,7 @@ pub(crate) fn prepare(io: &TcpStream, limit: Duration) -> Result<(), Stop> {
 
 /// Reads once, until `deadline`. Nothing is the end of the connection.
 pub(crate) fn read(io: &mut TcpStream, input: &mut Vec<u8>, deadline: Instant) -> Result<(), Stop> {
-    let mut buffer = [0; 32 * 1024];
+    let mut buffer = [0; 16 * 1024];
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() {
         return Err(Stop::Saw("silent".into()));

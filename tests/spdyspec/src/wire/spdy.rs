@@ -207,9 +207,8 @@ fn parse(plain: &[u8]) -> Option<Headers> {
 
 /// A control frame.
 pub(crate) fn control(kind: u16, flags: u8, payload: &[u8]) -> Vec<u8> {
-    let [_, a, b, c] = (payload.len() as u32).to_be_bytes();
-    let [k, l] = kind.to_be_bytes();
-    [&[0x80, 3, k, l, flags, a, b, c], payload].concat()
+    let length = (payload.len() as u32).to_be_bytes();
+    [&[0x80, 3], &kind.to_be_bytes()[..], &[flags], &length[1..], payload].concat()
 }
 
 /// A `SYN_STREAM` around a header block.
@@ -235,8 +234,8 @@ pub(crate) fn goaway(last: u32, status: u32) -> Vec<u8> {
 }
 
 pub(crate) fn data(id: u32, flags: u8, payload: &[u8]) -> Vec<u8> {
-    let [_, a, b, c] = (payload.len() as u32).to_be_bytes();
-    [&id.to_be_bytes()[..], &[flags, a, b, c], payload].concat()
+    let length = (payload.len() as u32).to_be_bytes();
+    [&id.to_be_bytes()[..], &[flags], &length[1..], payload].concat()
 }
 
 /// A SETTINGS frame that says it has `count` entries.

@@ -114,11 +114,11 @@ pub(crate) fn frame(first: u8, masked: bool, payload: &[u8]) -> Vec<u8> {
     match payload.len() {
         length @ 0..126 => bytes.push(mask | length as u8),
         length @ 126..0x1_0000 => {
-            bytes.push(mask | 126);
+            bytes.push(mask | 0x7e);
             bytes.extend((length as u16).to_be_bytes());
         }
         length => {
-            bytes.push(mask | 127);
+            bytes.push(mask | 0x7f);
             bytes.extend((length as u64).to_be_bytes());
         }
     }
