@@ -115,7 +115,7 @@ fn many_connections_share_a_session() {
 #[tokio::test]
 async fn more_ports_than_there_is_memory_for_are_refused() {
     let (_node, rig) = start();
-    let query = "ports=".to_owned() + &vec!["80"; 9].join(",");
+    let query = "ports=".to_owned() + &["80"; 9].join(",");
     let request = upgrade(&format!("/api/v1/namespaces/default/pods/demo/portforward?{query}"), "");
     let request = request.replace("v5.channel", "v4.channel");
     let answer = rig::client::reply(&rig, request.as_bytes()).await;
