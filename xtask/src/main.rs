@@ -137,6 +137,11 @@ fn conformance(arguments: &[String]) -> Result<()> {
 fn lint() -> Result<()> {
     cargo(["fmt", "--all", "--check"])?;
     cargo(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"])?;
+    // What the rest of the workspace turns on, or does not.
+    for features in [["--no-default-features", "--features=log"], ["--features=defmt", "--all-targets"]] {
+        let package = ["clippy", "--package", "strait-embassy"].into_iter().chain(features);
+        run::command("cargo").args(package).args(["--", "--deny", "warnings"]).run()?;
+    }
     run::command("cargo")
         .args(["doc", "--workspace", "--no-deps", "--document-private-items"])
         .env("RUSTDOCFLAGS", "--deny warnings")

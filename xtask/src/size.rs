@@ -77,7 +77,7 @@ fn whole() -> Result<Vec<(String, u64)>> {
     let [connections, lane] = *image.words(CONNECTIONS)? else { bail!("{CONNECTIONS} has two words") };
     let task = image.static_bytes(POOL)? / u64::from(connections);
     rows.push(("memory: task of a connection, with its session".to_owned(), task));
-    rows.push(("memory: exec session, task and two lanes".to_owned(), task + 2 * u64::from(lane)));
+    rows.push(("memory: session of any kind, task and two lanes".to_owned(), task + 2 * u64::from(lane)));
     for (name, depth) in image.stack(is_task) {
         let task = name.split("__").nth(1).unwrap_or(&name).to_owned();
         rows.push((format!("stack: {task}"), depth.bytes));

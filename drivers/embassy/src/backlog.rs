@@ -2,8 +2,10 @@ use core::cell::Cell;
 use core::future::poll_fn;
 use core::task::Poll;
 
+use embassy_net::driver::Driver;
 use embassy_net::tcp::TcpSocket;
 
+use crate::gate::{Gate, Guarded};
 use crate::switch::{Mode, Switch};
 
 /// Clients that wait for one of `N` runners, and runners that wait for a client: each comes to its turn in the order of its
@@ -23,6 +25,7 @@ pub struct Backlog<'a, const N: usize, const M: usize> {
     idle: [Cell<Option<u32>>; N],
     /// Counts who comes.
     turn: Cell<u32>,
+    pub(crate) gate: Gate,
 }
 
 /// Where a client's socket is.
@@ -44,7 +47,14 @@ impl<'a, const N: usize, const M: usize> Backlog<'a, N, M> {
             seats: [const { Place(Cell::new(Seat::Away)) }; M],
             idle: [const { Cell::new(None) }; N],
             turn: Cell::new(0),
+            gate: Gate::new(),
         }
+    }
+
+    /// A driver that keeps a question for a connection from the stack while all `M` sockets are in use, as full backlogs elsewhere do:
+    /// it is asked again after a second. The stack alone would answer with a reset. For Ethernet and IPv4.
+    pub fn guard<D: Driver>(&'a self, driver: D) -> Guarded<'a, D> {
+        Guarded { driver, gate: &self.gate }
     }
 
     /// A client waits from now on.

@@ -22,7 +22,7 @@ const REST: Duration = Duration::from_secs(1);
 /// connections when they were served.
 ///
 /// All sockets that no client has listen at the same time, because the stack keeps no queue: it refuses a connection for which
-/// none listens.
+/// none listens. With a driver from [`Backlog::guard`] the client asks again instead.
 pub struct Door<'a, const N: usize, const M: usize, const RING: usize = 2048> {
     pub(crate) clients: &'a mut [Rings<RING>; M],
     pub(crate) backlog: &'a Backlog<'a, N, M>,
@@ -42,6 +42,8 @@ impl<'a, const N: usize, const M: usize, const RING: usize> Door<'a, N, M, RING>
             for (number, seat) in seats.iter_mut().enumerate() {
                 seat.poll(cx, number, &hall);
             }
+            let free = seats.iter().filter(|seat| seat.is_free()).count();
+            backlog.gate.set((switch.mode() < Mode::Draining).then_some(place.port), free, cx);
             let is_over = seats.iter().all(|seat| matches!(seat.stage, Stage::Over));
             if is_over { Poll::Ready(()) } else { Poll::Pending }
         })
@@ -160,6 +162,12 @@ impl<'a> Seat<'a> {
             }),
             Stage::Over => None,
         }
+    }
+
+    /// True if a client can come.
+    fn is_free(&self) -> bool {
+        let is_listening = self.socket.as_ref().is_some_and(|socket| socket.state() == State::Listen);
+        is_listening && matches!(self.stage, Stage::Listening)
     }
 
     fn leave(&mut self) -> Option<Stage> {

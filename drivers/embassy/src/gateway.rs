@@ -23,14 +23,14 @@ const DRAIN_STEP: Duration = Duration::from_millis(20);
 /// | rings: what TCP holds of a socket, both ways | 2 `RING` for each of `N` and of `M` |
 /// | counters and switches | about 100, and 8 for each of `N` |
 ///
-/// The state machines are not here but in the futures of [`Runner::run`], about 3 KiB each on a 32-bit machine, and of
-/// [`Door::run`], about 200 bytes for each of `M`.
+/// The state machines are not here but in the futures of [`Runner::run`], about 4 KiB each on a 32-bit machine (2.5 without the
+/// feature `port-forward`), and of [`Door::run`], about 80 bytes for each of `M`.
 ///
 /// `LANE` bounds a client's head: it has to fit with about 250 bytes more for upstream. Frames of any length pass
 /// through in pieces. With `LANE` = 512 or less some statuses would be cut.
 ///
-/// `M` bounds how many connections can come at once: TCP refuses one that finds none of them free. A client asks with several
-/// connections at once (kubectl with an empty cache: four), and a connection's end takes a moment.
+/// `M` bounds how many connections can come at once. A client asks with several at once (kubectl with an empty cache: four), and a
+/// connection's end takes a moment. One that finds no place is reset, or with [`Backlog::guard`] asks again after a second.
 #[derive(Debug)]
 pub struct State<const N: usize, const M: usize, const LANE: usize = 2048, const RING: usize = 2048> {
     desks: [Desk<LANE, RING>; N],

@@ -171,6 +171,8 @@ impl<'a, B: Bridge, C: Connection, U: Connection> Session<'a, B, C, U> {
         }
     }
 
+    // Not inlined, so that it adds nothing to the stack of the handshake, which is the same task's.
+    #[inline(never)]
     fn poll(&mut self, cx: &mut Context<'_>, mut stop: Pin<&mut impl Future<Output = ()>>) -> Poll<()> {
         loop {
             let now = self.now();

@@ -35,6 +35,24 @@ async fn clients_that_come_at_once_are_all_served() {
 }
 
 #[tokio::test]
+async fn clients_for_whom_there_is_no_place_ask_again() {
+    let (_node, rig) = start();
+    let mut running = JoinSet::new();
+    for number in 0..3 * CLIENTS {
+        let address = rig.address;
+        running.spawn(async move {
+            let exec = Exec::script(&format!("echo {number}"));
+            (number, exec.open(address, V5).await.unwrap().finish().await.unwrap())
+        });
+    }
+    while let Some(ran) = running.join_next().await {
+        let (number, transcript) = ran.unwrap();
+        assert_eq!(transcript.stdout, format!("{number}\n").as_bytes());
+    }
+    assert_eq!(returns_to_rest(&rig).completed as usize, 3 * CLIENTS);
+}
+
+#[tokio::test]
 async fn a_client_waits_until_another_one_has_ended() {
     let (_node, rig) = start();
     let mut sessions = Vec::new();
@@ -52,8 +70,7 @@ async fn a_client_waits_until_another_one_has_ended() {
 #[tokio::test]
 async fn a_client_for_which_nobody_is_free_in_time_is_told() {
     let node = Server::node();
-    let rig =
-        Rig::start_with(node.address(), |options| options.limits.handshake = Duration::from_millis(1500));
+    let rig = Rig::start_with(node.address(), |options| options.limits.handshake = Duration::from_secs(3));
     let mut sessions = Vec::new();
     for _ in 0..CONNECTIONS {
         let mut session = shell(&rig, "echo ready; cat").await;

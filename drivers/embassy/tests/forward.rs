@@ -115,7 +115,7 @@ fn many_connections_share_a_session() {
 #[tokio::test]
 async fn more_ports_than_there_is_memory_for_are_refused() {
     let (_node, rig) = start();
-    let query = "ports=".to_owned() + &vec!["80"; 9].join(",");
+    let query = "ports=".to_owned() + &["80"; 9].join(",");
     let request = upgrade(&format!("/api/v1/namespaces/default/pods/demo/portforward?{query}"), "");
     let request = request.replace("v5.channel", "v4.channel");
     let answer = rig::client::reply(&rig, request.as_bytes()).await;
@@ -155,4 +155,35 @@ fn clients_that_vanish_with_data_on_its_way_leave_nothing_behind() {
         closes(&stream);
         returns_to_rest(&rig);
     }
+}
+
+#[tokio::test]
+async fn what_upstream_says_to_a_refused_port_forward_is_the_answer() {
+    let (_node, rig) = start();
+    let request = upgrade("/api/v1/namespaces/default/pods/unknown/portforward?ports=80", "");
+    for protocol in ["SPDY/3.1+portforward.k8s.io", "v4.channel.k8s.io"] {
+        let request = request.replace("v5.channel.k8s.io", protocol);
+        let answer = rig::client::reply(&rig, request.as_bytes()).await;
+        assert_eq!(answer.get(9..12), Some("404"), "{answer}");
+        assert!(answer.contains("unknown"), "{answer}");
+    }
+    assert_eq!(returns_to_rest(&rig).refused, 2);
+}
+
+#[test]
+fn a_gateway_that_closes_ends_all_sessions() {
+    let (_node, rig) = start();
+    let target = Target::echo();
+    let connect = |forwards| connect(&rig, forwards, &[target.port()]);
+    let mut clients: Vec<_> = Forwards::ALL[..4].iter().map(|&forwards| connect(forwards)).collect();
+    for client in &mut clients {
+        client.assert_echo(0, b"begins");
+    }
+    rig.gateway().close();
+    for client in &mut clients {
+        client.until("over", ForwardClient::is_gone);
+    }
+    closes(&target);
+    drop(clients);
+    returns_to_rest(&rig);
 }

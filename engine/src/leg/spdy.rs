@@ -244,7 +244,8 @@ impl<B: HeaderBlocks> SpdyLeg<B> {
 impl<B: HeaderBlocks> Framing for SpdyLeg<B> {
     #[inline]
     fn receive(&mut self, input: &mut [u8]) -> Result<Step<Event>, LegError> {
-        if let Some(channel) = self.ended.take() {
+        if let Some(channel) = self.ended {
+            self.ended = None;
             return Ok(Step::event(0, Event::HalfClosed(channel)));
         }
         if !self.can_receive() {

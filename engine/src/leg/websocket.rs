@@ -165,7 +165,8 @@ impl<M: Masking> WebSocketLeg<M> {
 impl<M: Masking> Framing for WebSocketLeg<M> {
     #[inline]
     fn receive(&mut self, input: &mut [u8]) -> Result<Step<Event>, LegError> {
-        if mem::take(&mut self.status_ended) {
+        if self.status_ended {
+            self.status_ended = false;
             return Ok(Step::event(0, Event::Status));
         }
         if !self.can_receive() {

@@ -23,7 +23,7 @@ use embassy_net::{IpAddress, IpEndpoint, Ipv4Cidr, Stack, StackResources, Static
 use embassy_time::{Duration, Timer};
 use heapless::String;
 use static_cell::{ConstStaticCell, StaticCell};
-use strait_embassy::{Backlog, Counters, Door, Gateway, Options, Place, Runner, State};
+use strait_embassy::{Backlog, Counters, Door, Gateway, Guarded, Options, Place, Runner, State};
 
 use crate::board::Interrupt;
 use crate::ethernet::Ethernet;
@@ -46,9 +46,11 @@ const RING: usize = 2048;
 /// How often what has happened is looked at, to be told if it has changed.
 const REPORT: Duration = Duration::from_secs(1);
 
+type Clients = Backlog<'static, CONNECTIONS, CLIENTS>;
+
 static RESOURCES: ConstStaticCell<StackResources<SOCKETS>> = ConstStaticCell::new(StackResources::new());
 static STATE: ConstStaticCell<State<CONNECTIONS, CLIENTS, LANE, RING>> = ConstStaticCell::new(State::new());
-static BACKLOG: StaticCell<Backlog<'static, CONNECTIONS, CLIENTS>> = StaticCell::new();
+static BACKLOG: StaticCell<Clients> = StaticCell::new();
 static AUTHORITY: StaticCell<String<24>> = StaticCell::new();
 static PLACE: StaticCell<Place<'static>> = StaticCell::new();
 
@@ -74,13 +76,14 @@ fn main() -> ! {
 fn start(spawner: Spawner) {
     let ethernet = ethernet::start().unwrap_or_else(|error| panic!("{error}"));
     let seed = seed(&ethernet);
-    let (stack, runner) = embassy_net::new(ethernet, config(), RESOURCES.take(), seed);
+    let backlog = BACKLOG.init(Backlog::new());
+    let (stack, runner) = embassy_net::new(backlog.guard(ethernet), config(), RESOURCES.take(), seed);
     spawner.spawn(network(runner).expect("it is started once"));
-    serve(spawner, stack);
+    serve(spawner, stack, backlog);
 }
 
 #[inline(never)]
-fn serve(spawner: Spawner, stack: Stack<'static>) {
+fn serve(spawner: Spawner, stack: Stack<'static>, backlog: &'static Clients) {
     let upstream = settings::upstream();
     let authority = AUTHORITY.init(String::new());
     write!(authority, "{upstream}").expect("it holds any address");
@@ -89,7 +92,7 @@ fn serve(spawner: Spawner, stack: Stack<'static>) {
         upstream: IpEndpoint::new(IpAddress::Ipv4(*upstream.ip()), upstream.port()),
         options: Options::insecure_plaintext(authority),
     });
-    let (gateway, door, runners) = strait_embassy::new(STATE.take(), BACKLOG.init(Backlog::new()), place);
+    let (gateway, door, runners) = strait_embassy::new(STATE.take(), backlog, place);
     spawner.spawn(clients(door, stack).expect("it is started once"));
     for runner in runners {
         spawner.spawn(connections(runner, stack).expect("there are as many tasks as connections"));
@@ -118,7 +121,7 @@ fn seed(ethernet: &Ethernet) -> u64 {
 }
 
 #[embassy_executor::task]
-async fn network(mut runner: embassy_net::Runner<'static, Ethernet>) -> ! {
+async fn network(mut runner: embassy_net::Runner<'static, Guarded<'static, Ethernet>>) -> ! {
     runner.run().await
 }
 

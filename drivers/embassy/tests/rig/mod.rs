@@ -20,7 +20,7 @@ use std::thread::{self, JoinHandle};
 use embassy_net::tcp::TcpSocket;
 use embassy_net::{Config, IpAddress, IpEndpoint, Ipv4Cidr, Stack, StackResources, StaticConfigV4};
 use embassy_net_driver_channel as channel;
-use embassy_net_driver_channel::driver::{HardwareAddress, LinkState};
+use embassy_net_driver_channel::driver::{Driver, HardwareAddress, LinkState};
 use embassy_time::Duration;
 use embedded_io_async::ErrorKind;
 use strait_embassy::{
@@ -32,7 +32,7 @@ use tokio::sync::oneshot;
 use tokio::task::{LocalSet, spawn_local};
 
 const MTU: usize = 1514;
-const SOCKETS: usize = 80;
+const SOCKETS: usize = 120;
 const PORT: u16 = 8080;
 const UPSTREAM_PORT: u16 = 10250;
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
@@ -105,7 +105,8 @@ async fn run(
 ) -> (SocketAddr, Gateway<'static, CONNECTIONS>) {
     let ((one_end, ours), (other_end, hosts)) = (port(1), port(2));
     spawn_local(wire(one_end, other_end));
-    let (ours, hosts) = (stack(ours, GATEWAY), stack(hosts, HOST));
+    let backlog = Box::leak(Box::new(Backlog::<CONNECTIONS, CLIENTS>::new()));
+    let (ours, hosts) = (stack(backlog.guard(ours), GATEWAY), stack(hosts, HOST));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     spawn_local(clients(listener, hosts));
@@ -113,7 +114,6 @@ async fn run(
         spawn_local(upstreams(hosts, upstream));
     }
     let state = Box::leak(Box::new(State::<CONNECTIONS, CLIENTS>::new()));
-    let backlog = Box::leak(Box::new(Backlog::new()));
     let mut options = Options::insecure_plaintext("10.0.0.2:10250");
     change(&mut options);
     let place = Box::leak(Box::new(Place { port: PORT, upstream: at(HOST, UPSTREAM_PORT), options }));
@@ -134,7 +134,7 @@ fn port(number: u8) -> (Wire, Port) {
     channel::new(state, HardwareAddress::Ethernet([2, 0, 0, 0, 0, number]))
 }
 
-fn stack(port: Port, address: Ipv4Addr) -> Stack<'static> {
+fn stack(port: impl Driver + 'static, address: Ipv4Addr) -> Stack<'static> {
     let resources = Box::leak(Box::new(StackResources::<SOCKETS>::new()));
     let address_here = Ipv4Cidr::new(address, 24);
     let config = StaticConfigV4 { address: address_here, gateway: None, dns_servers: <_>::default() };
