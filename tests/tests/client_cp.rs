@@ -84,6 +84,25 @@ fn a_tree_comes_and_goes_as_it_is() {
     are_equal(&tree.join("d1"), &back.join("d1"));
 }
 
+/// Upstream may speak an older protocol than the gateway in front of it, and not hear that the input has ended.
+#[test]
+fn a_tree_arrives_where_the_end_of_input_cannot_be_told() {
+    let node = Server::node_with(&["--websocket-protocols", "v4.channel.k8s.io"]);
+    let shores = Shores::behind_gateway(node, &["--upstream-protocol", "websocket"]);
+    let room = tempfile::tempdir().expect("a directory");
+    let [tree, there, back] = ["tree", "there", "back"].map(|name| room.path().join(name));
+    let long = tree.join("long ".repeat(30)).join("names ".repeat(20));
+    fs::create_dir_all(&long).expect("a directory");
+    for (number, size) in [0, 1, 511, 512, 513, 100_000].into_iter().enumerate() {
+        random_file(&long.join(number.to_string()), size);
+    }
+    std::os::unix::fs::symlink("x".repeat(200), tree.join("link")).expect("a link");
+    copies(shores.gateway.url(), &[text(&tree), &remote(&there)]);
+    copies(shores.gateway.url(), &["--no-preserve", &remote(&there), text(&back)]);
+    are_equal(&tree, &there);
+    are_equal(&tree, &back);
+}
+
 #[test]
 fn a_file_keeps_its_content_permissions_and_time_and_goes_through_pipes() {
     let shores = Shores::start(&[]);

@@ -1,5 +1,4 @@
-use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileTypeExt as _;
@@ -22,7 +21,7 @@ use super::remote::Remote;
 const PIPE: usize = 256 * 1024;
 
 /// Prints one line with a checksum for each of the names that come on standard input, with zero bytes between.
-const CHECKSUMS: &str = r#"cd -- "$1" && xargs -0 sha256sum --"#;
+const CHECKSUMS: &str = r#"cd -- "$1" && head -c "$2" | xargs -0 sha256sum --"#;
 
 /// Copies a directory from the container. All that stays out is told.
 pub(super) async fn download(
@@ -72,27 +71,31 @@ pub(super) async fn upload(
     manner: Manner,
     progress: &Progress,
 ) -> anyhow::Result<()> {
+    let root = from.to_owned();
+    let listing = tokio::task::spawn_blocking(move || Listing::of(&root)).await??;
     remote.shell("mkdir -p -- \"$1\"", &[to]).await?;
-    progress.start(None, 0);
+    progress.start(Some(listing.content()), 0);
+    // So it ends where the protocol cannot tell the end of standard input, too.
+    let attributes = if manner.preserve { "" } else { "--no-same-permissions --no-same-owner -m" };
+    let script = format!("head -c \"$1\" | tar {attributes} -xf - -C \"$2\"");
+    let size = listing.size()?.to_string();
+    let command = ["sh", "-c", &script, "strait", &size, to];
     let (near, mut far) = duplex(PIPE);
-    let (root, bytes) = (from.to_owned(), progress.counter());
+    let bytes = progress.counter();
     let packing = tokio::task::spawn_blocking(move || {
-        let mut packed = Packed {
-            builder: Builder::new(SyncIoBridge::new(near)),
-            files: Vec::new(),
-            left_out: Vec::new(),
-        };
-        packed.builder.follow_symlinks(false);
-        packed.add(&root, Path::new("."), &|count| bytes.add(count))?;
-        let mut pipe = packed.builder.into_inner()?;
-        pipe.shutdown()?;
-        anyhow::Ok((packed.files, packed.left_out))
+        let mut files = Vec::new();
+        let pipe = listing.pack(SyncIoBridge::new(near), |builder, header, entry| {
+            let tell = |count| bytes.add(count);
+            let from = File::open(&entry.path)?.take(entry.content());
+            let mut hashed = Hashed { from, sum: Sha256::new(), count: 0, tell: &tell };
+            builder.append_data(header, &entry.name, &mut hashed)?;
+            ensure!(hashed.count == entry.content(), "it changed while it was copied");
+            files.push((entry.name.components().collect(), hex(hashed.sum)));
+            Ok(())
+        });
+        pipe?.shutdown()?;
+        anyhow::Ok((files, listing.left_out))
     });
-    let mut command = vec!["tar"];
-    if !manner.preserve {
-        command.extend(["--no-same-permissions", "--no-same-owner", "-m"]);
-    }
-    command.extend(["-xf", "-", "-C", to]);
     let unpacked = remote.run(&command, Some(&mut far), tokio::io::sink()).await;
     drop(far);
     let packed = packing.await?;
@@ -121,7 +124,8 @@ async fn compare(
     }
     let names: Vec<u8> =
         files.iter().flat_map(|(path, _)| [path.as_os_str().as_bytes(), b"\0"].concat()).collect();
-    let answer = remote.shell_with(CHECKSUMS, &[directory], io::Cursor::new(names)).await?;
+    let length = names.len().to_string();
+    let answer = remote.shell_with(CHECKSUMS, &[directory, &length], io::Cursor::new(names)).await?;
     // A name with a line break in it is printed on one line, behind a backslash.
     let sums: Vec<&str> = answer.lines().map(|line| line.trim_start_matches('\\')).collect();
     ensure!(sums.len() == files.len(), "{} of {} checksums have come", sums.len(), files.len());
@@ -133,46 +137,108 @@ async fn compare(
     Ok(())
 }
 
-/// An archive that is being written, and what is in it.
-struct Packed<W: Write> {
-    builder: Builder<W>,
-    files: Vec<(PathBuf, String)>,
+/// What there is to be packed, in its order.
+#[derive(Default)]
+struct Listing {
+    entries: Vec<Listed>,
     left_out: Vec<String>,
 }
 
-impl<W: Write> Packed<W> {
-    /// Adds what is at `path` under `name`, and all below it in the order of their names.
-    fn add(&mut self, path: &Path, name: &Path, tell: &impl Fn(u64)) -> anyhow::Result<()> {
-        let context = || path.display().to_string();
+struct Listed {
+    path: PathBuf,
+    /// In the archive.
+    name: PathBuf,
+    metadata: Metadata,
+    /// Of a symbolic link.
+    target: Option<PathBuf>,
+}
+
+impl Listing {
+    fn of(root: &Path) -> anyhow::Result<Self> {
+        let mut listing = Self::default();
         // The root may be a link; below it links stay links.
-        let metadata = if name == Path::new(".") { fs::metadata(path) } else { fs::symlink_metadata(path) };
-        let metadata = metadata.with_context(context)?;
+        let metadata = fs::metadata(root).with_context(|| root.display().to_string())?;
+        listing.add(root, Path::new("."), metadata)?;
+        Ok(listing)
+    }
+
+    /// Adds what is at `path` under `name`, and all below it in the order of their names.
+    fn add(&mut self, path: &Path, name: &Path, metadata: Metadata) -> anyhow::Result<()> {
         let kind = metadata.file_type();
-        if kind.is_dir() {
-            self.builder.append_dir(name, path).with_context(context)?;
-            let entries = fs::read_dir(path).with_context(context)?;
-            let mut names: Vec<OsString> = entries
-                .map(|entry| Ok(entry?.file_name()))
-                .collect::<io::Result<_>>()
-                .with_context(context)?;
-            names.sort();
-            for entry in names {
-                self.add(&path.join(&entry), &name.join(&entry), tell)?;
-            }
-        } else if kind.is_file() {
-            let file = File::open(path).with_context(context)?;
-            let mut header = Header::new_gnu();
-            header.set_metadata(&metadata);
-            let mut hashed = Hashed { from: file.take(metadata.len()), sum: Sha256::new(), count: 0, tell };
-            self.builder.append_data(&mut header, name, &mut hashed).with_context(context)?;
-            ensure!(hashed.count == metadata.len(), "{} changed while it was copied", path.display());
-            self.files.push((name.components().collect(), hex(hashed.sum)));
-        } else if kind.is_symlink() {
-            self.builder.append_path_with_name(path, name).with_context(context)?;
-        } else {
+        if !(kind.is_dir() || kind.is_file() || kind.is_symlink()) {
             let what = if kind.is_socket() { "a socket" } else { "a device or a named pipe" };
             self.left_out.push(format!("{}: {what}", path.display()));
+            return Ok(());
         }
+        let context = || path.display().to_string();
+        let target = if kind.is_symlink() { Some(fs::read_link(path).with_context(context)?) } else { None };
+        self.entries.push(Listed { path: path.to_owned(), name: name.to_owned(), metadata, target });
+        if kind.is_dir() {
+            let entries = fs::read_dir(path).with_context(context)?;
+            let names = entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>();
+            let mut names = names.with_context(context)?;
+            names.sort();
+            for entry in names {
+                let (path, name) = (path.join(&entry), name.join(&entry));
+                let metadata = fs::symlink_metadata(&path).with_context(|| path.display().to_string())?;
+                self.add(&path, &name, metadata)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes of all files.
+    fn content(&self) -> u64 {
+        self.entries.iter().map(Listed::content).sum()
+    }
+
+    /// Bytes of the archive.
+    fn size(&self) -> anyhow::Result<u64> {
+        let between = self.pack(Count(0), |builder, header, entry| {
+            builder.append_data(header, &entry.name, io::empty()).map_err(Into::into)
+        })?;
+        Ok(self.entries.iter().fold(between.0, |sum, entry| sum + entry.content().next_multiple_of(512)))
+    }
+
+    /// Writes the archive, its files by `file`.
+    fn pack<W: Write>(
+        &self,
+        to: W,
+        mut file: impl FnMut(&mut Builder<W>, &mut Header, &Listed) -> anyhow::Result<()>,
+    ) -> anyhow::Result<W> {
+        let mut builder = Builder::new(to);
+        for entry in &self.entries {
+            let mut header = Header::new_gnu();
+            header.set_metadata(&entry.metadata);
+            let written = match &entry.target {
+                Some(target) => builder.append_link(&mut header, &entry.name, target).map_err(Into::into),
+                None if entry.metadata.is_dir() => {
+                    builder.append_data(&mut header, &entry.name, io::empty()).map_err(Into::into)
+                }
+                None => file(&mut builder, &mut header, entry),
+            };
+            written.with_context(|| entry.path.display().to_string())?;
+        }
+        Ok(builder.into_inner()?)
+    }
+}
+
+impl Listed {
+    fn content(&self) -> u64 {
+        if self.metadata.is_file() { self.metadata.len() } else { 0 }
+    }
+}
+
+/// Counts what is written.
+struct Count(u64);
+
+impl Write for Count {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }

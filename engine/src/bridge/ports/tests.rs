@@ -477,7 +477,8 @@ fn a_lost_upstream_is_an_error_of_every_port_that_has_not_ended() {
     pair.upstream_sends(&frame::goaway(None, GoawayStatus::OK));
     assert_eq!((pair.close(), pair.outcome()), (Some(1011), Some(Outcome::UpstreamLost)));
     let mut pair = Pair::running(SPDY, 1, 4096);
-    pair.upstream_sends(b"\x80\x03\0\x05\0\0\0\0");
+    // RST_STREAM without a stream: its length has to be 8.
+    pair.upstream_sends(b"\x80\x03\0\x03\0\0\0\0");
     assert!(matches!(pair.outcome(), Some(Outcome::UpstreamError(LegError::Spdy(_)))));
     assert_eq!(pair.upstream_got().last(), Some(&ToUpstream::GoAway(1)));
 }

@@ -116,7 +116,11 @@ pub(super) fn all() -> Seeds {
         ),
         (
             "upstream_breaks_protocol",
-            session(ALL, LARGE, &[CONNECT, ACCEPT, &stdout(9), &[12, 8, 0x80, 3, 0, 99, 0, 0, 0, 0], SETTLE]),
+            session(
+                ALL,
+                LARGE,
+                &[CONNECT, ACCEPT, &stdout(9), &[12, 12, 0x80, 3, 0, 6, 0, 0, 0, 4, 0, 0, 0, 0], SETTLE],
+            ),
         ),
         ("shutdown", session(ALL, LARGE, &[CONNECT, ACCEPT, &stdout(9), SETTLE, &[0x4e], SETTLE])),
         (
