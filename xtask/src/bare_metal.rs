@@ -1,3 +1,4 @@
+use std::env;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -25,9 +26,18 @@ pub(crate) fn cargo(arguments: &[&str], libraries: &str, target_dir: &Path) -> R
         .env("PATH", path_with_linker()?))
 }
 
-/// [`cargo`]'s setting for an image whose stack frames and relocations can be looked at; neither is in its flash.
-pub(crate) fn measurable() -> String {
-    format!("target.{TARGET}.rustflags=['-Zemit-stack-sizes','-Clink-arg=--emit-relocs']")
+/// [`cargo`]'s setting for an image whose stack frames and relocations can be looked at; neither is in its flash. The names of
+/// sources are, and they are the same wherever the project and its dependencies lie.
+pub(crate) fn measurable() -> Result<String> {
+    let names = [(env::current_dir()?, "."), (cargo_home()?, "cargo")];
+    let remapped = names.map(|(from, to)| format!("'--remap-path-prefix={}={to}'", from.display()));
+    let flags = format!("'-Zemit-stack-sizes','-Clink-arg=--emit-relocs',{}", remapped.join(","));
+    Ok(format!("target.{TARGET}.rustflags=[{flags}]"))
+}
+
+fn cargo_home() -> Result<PathBuf> {
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    home.or_else(|| Some(env::home_dir()?.join(".cargo"))).context("neither CARGO_HOME nor a home directory")
 }
 
 /// Where the artefacts of `profile` lie.
@@ -55,7 +65,7 @@ fn has_sources(rustc: &str) -> bool {
 
 /// The linker of bare-metal targets is `rust-lld`, which rustup's compiler brings in a folder that is not on the path.
 fn path_with_linker() -> Result<String> {
-    let path = std::env::var("PATH").unwrap_or_default();
+    let path = env::var("PATH").unwrap_or_default();
     let sysroot = command("rustc").args(["--print", "sysroot"]).output().context("rustc does not run")?;
     let host =
         command("rustc").args(["--print", "host-tuple"]).output().context("rustc does not tell its host")?;
@@ -67,5 +77,5 @@ fn path_with_linker() -> Result<String> {
 }
 
 fn on_path(program: &str, path: &str) -> bool {
-    std::env::split_paths(path).any(|folder| folder.join(program).is_file())
+    env::split_paths(path).any(|folder| folder.join(program).is_file())
 }

@@ -38,7 +38,7 @@ pub(crate) fn chore(what: Firmware) -> Result<()> {
 
 /// Builds the image.
 pub(crate) fn build() -> Result<PathBuf> {
-    let flags = measurable();
+    let flags = measurable()?;
     let arguments = ["build", "--release", "--locked", "--manifest-path", MANIFEST, "--config", &flags];
     cargo(&arguments, "core", Path::new(TARGET_DIR))?.run()?;
     let image = env::current_dir()?.join(artefacts(Path::new(TARGET_DIR), "release")).join("strait-firmware");

@@ -73,7 +73,7 @@ fn links(features: &[&str]) -> Result<bool> {
 
 /// Builds the image with its stack frames and its relocations.
 fn image(features: &[&str]) -> Result<Run> {
-    let flags = measurable();
+    let flags = measurable()?;
     let mut arguments = vec!["build", "--release", "--manifest-path", NO_PANIC, "--config", &flags];
     arguments.extend(features);
     cargo(&arguments, "core", Path::new(TARGET_DIR))
