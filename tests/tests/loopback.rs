@@ -98,7 +98,8 @@ fn assert_ponged(pings: &[Vec<u8>], returned: &Returned, length: usize) {
         assert!(answered.any(|ping| ping == pong), "a pong without a ping: {pong:?}");
     }
     assert_eq!(returned.pongs.last().map(|(payload, _)| payload), pings.last(), "the last ping has no pong");
-    if length >= MEBIBYTE {
+    // In a short transfer there may be no ping but the last one.
+    if length >= 16 * MEBIBYTE {
         let during = returned.pongs.iter().filter(|(_, before)| *before < length).count();
         assert!(during > 0, "no pong came while data flowed");
     }

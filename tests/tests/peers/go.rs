@@ -2,7 +2,8 @@ use strait_tests::strait;
 
 use crate::install::GoPeers;
 use crate::scenario::{
-    ATTACH, COUNTED_STDIN, DATE, FORWARD, MISSING, REFUSED, STDIN, STREAMS, Scenario, TAIL, TERMINAL,
+    ATTACH, COPY, COUNTED_STDIN, DATE, Difference, FORWARD, MISSING, REFUSED, STDIN, STREAMS, Scenario, TAIL,
+    TERMINAL,
 };
 use crate::table::{Suite, Table};
 use crate::way::{Client, Node, Proxy, Way};
@@ -10,10 +11,20 @@ use crate::way::{Client, Node, Proxy, Way};
 /// Upstream's own code as client, as proxy and as node, and Strait in place of each of them.
 pub(crate) const SUITE: Suite = Suite { name: "go", tables, required: true, sliced: false };
 
-const SCENARIOS: &[Scenario] = &[DATE, STREAMS, STDIN, TAIL, MISSING, TERMINAL, ATTACH, FORWARD, REFUSED];
+const SCENARIOS: &[Scenario] =
+    &[DATE, STREAMS, STDIN, TAIL, MISSING, TERMINAL, ATTACH, COPY, FORWARD, REFUSED];
 
 /// Those that need no half-close and no tunnel: WebSocket v4 has neither.
-const WITH_V4: &[Scenario] = &[DATE, STREAMS, COUNTED_STDIN, TAIL, MISSING, TERMINAL, ATTACH];
+const WITH_V4: &[Scenario] = &[DATE, STREAMS, COUNTED_STDIN, TAIL, MISSING, TERMINAL, ATTACH, COPY];
+
+const DIFFERENCES: &[Difference] = &[Difference {
+    note: "a",
+    scenario: COPY.name,
+    ways: |way| !way.name.starts_with("Strait"),
+    expects: |_| true,
+    absent: true,
+    why: "client-go has none.",
+}];
 
 const KUBELET: &[&str] = &["--upstream-kind", "kubelet"];
 const KUBELET_WITH_V4: &[&str] = &["--upstream-kind", "kubelet", "--upstream-protocol", "websocket"];
@@ -58,8 +69,8 @@ fn table(about: &str, scenarios: &'static [Scenario], ways: Vec<Way>) -> Table {
     Table {
         about: about.into(),
         columns: scenarios.iter().map(|scenario| scenario.name.into()).collect(),
-        rows: ways.into_iter().map(|way| way.row(scenarios, &[])).collect(),
-        notes: Vec::new(),
+        rows: ways.into_iter().map(|way| way.row(scenarios, DIFFERENCES)).collect(),
+        notes: Difference::notes(DIFFERENCES),
     }
 }
 
