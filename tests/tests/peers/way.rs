@@ -81,7 +81,12 @@ impl Node {
     fn start(&self) -> Vec<Server> {
         match self {
             Self::Strait(arguments) => vec![Server::node_with(arguments)],
-            Self::Go(peers) => vec![Server::of(Command::new(peers.program("server")).env("MAIN", "cat"))],
+            // What a shell runs in its background has ^C ignored, and Go's server hands that on to its commands.
+            Self::Go(peers) => {
+                let mut command = Command::new("env");
+                command.arg("--default-signal=INT").arg(peers.program("server")).env("MAIN", "cat");
+                vec![Server::of(&mut command)]
+            }
             Self::Containerd { runtime, peers, strait: false } => vec![runtime.kubelet(peers, None)],
             Self::Containerd { runtime, peers, strait: true } => {
                 let gateway = Server::gateway(&runtime.streaming(), &[]);
