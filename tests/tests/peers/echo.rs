@@ -136,8 +136,8 @@ fn echo(mut socket: TcpStream, role: Role, mut buffer: Vec<u8>) -> io::Result<St
         socket.write_all(&out)?;
         out.clear();
         if sender.is_closing() {
-            socket.shutdown(Shutdown::Write)?;
-            // A reset is an end here, too.
+            // A reset is an end here, too, and may have come already.
+            let _ = socket.shutdown(Shutdown::Write);
             while socket.read(&mut buffer).is_ok_and(|count| count > 0) {}
             break;
         }
