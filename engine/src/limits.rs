@@ -3,7 +3,8 @@ use core::time::Duration;
 /// Every bound that the engine sets to what a peer may send, in one value.
 ///
 /// [`Limits::HOST`] suits a server, [`Limits::MICROCONTROLLER`] a machine with some hundred kilobytes
-/// of memory. Capacities of tables and buffers are const generics and not found here.
+/// of memory. Capacities of tables and buffers are const generics and not found here. Times of a session are kept in whole
+/// milliseconds, rounded down, of which 49 days is the most: what is longer ends then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of one HTTP head, from the first byte of the start line to the blank line. Bounds the

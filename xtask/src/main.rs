@@ -69,7 +69,7 @@ enum Chore {
     },
     /// Runs the tests of whole programs with the gateway of `strait-std` in place of `strait gateway`.
     StdGateway {
-        /// All that apply, not only what takes less than a minute.
+        /// All that apply, not only the part that CI has time for.
         #[arg(long)]
         all: bool,
     },

@@ -38,7 +38,7 @@ const PARTS: [(&str, &[&str]); 4] = [
     ("port_forward_gateway", &["a_target_that_stops", "idle_connections"]),
 ];
 
-/// Runs what takes less than a minute, or `all`. `stalls` is whole with `STRAIT_LONG=1` only.
+/// Runs the part that CI has time for, or `all`. `stalls` is whole with `STRAIT_LONG=1` only.
 pub(crate) fn test(all: bool) -> Result<()> {
     cargo(["build", "--package", "strait-std", "--example", "gateway"])?;
     cargo(["test", "--package", "strait-tests", "--no-run"])?;
