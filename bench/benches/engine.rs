@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use strait::ws::mask;
-use strait_bench::{Bridge, Direction, SCENARIOS, Traffic, spdy_receive, websocket_receive};
+use strait_bench::{Bridge, Traffic, scenarios, spdy_receive, websocket_receive};
+use strait_scenarios::Direction;
 
 criterion_group! {
     name = engine;
@@ -39,7 +40,7 @@ fn masking(criterion: &mut Criterion) {
 /// A receiver alone, over frames that all lie in memory.
 fn receive(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("receive");
-    for scenario in &SCENARIOS {
+    for scenario in scenarios() {
         let traffic = Traffic::new(scenario);
         group.throughput(Throughput::Bytes(traffic.payload as u64));
         let mut wire = traffic.wire.clone();
@@ -51,7 +52,7 @@ fn receive(criterion: &mut Criterion) {
                     let start = Instant::now();
                     let payload = match scenario.direction {
                         Direction::ToUpstream => websocket_receive(&mut wire) - traffic.frames,
-                        Direction::ToClient => spdy_receive(&wire),
+                        _ => spdy_receive(&wire),
                     };
                     time += start.elapsed();
                     assert_eq!(payload, traffic.payload);
@@ -67,7 +68,7 @@ fn receive(criterion: &mut Criterion) {
 /// Beside it the copies alone that stand for read and write.
 fn exec_bridge(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("exec_bridge");
-    for scenario in &SCENARIOS {
+    for scenario in scenarios() {
         let traffic = Traffic::new(scenario);
         group.throughput(Throughput::Bytes(traffic.payload as u64));
         let mut bridge = Bridge::new();

@@ -9,14 +9,14 @@
 //!
 //! It prints the number of frames; what callgrind prints as collected, divided by it, is the count a frame.
 
-use strait_bench::{Bridge, SCENARIOS, Traffic};
+use strait_bench::{Bridge, Traffic, scenarios};
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let name = arguments.next().unwrap_or_default();
     let runs: usize = arguments.next().and_then(|runs| runs.parse().ok()).unwrap_or(1);
-    let Some(scenario) = SCENARIOS.iter().find(|scenario| scenario.name == name) else {
-        let names: Vec<_> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
+    let Some(scenario) = scenarios().find(|scenario| scenario.name == name) else {
+        let names: Vec<_> = scenarios().map(|scenario| scenario.name).collect();
         eprintln!("usage: instructions SCENARIO [RUNS]; scenarios: {}", names.join(" "));
         std::process::exit(2);
     };

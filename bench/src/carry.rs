@@ -6,7 +6,9 @@ use strait::leg::{SpdyLeg, WebSocketLeg};
 use strait::spdy::{self, HeaderWriter, SkipBlocks, StreamId};
 use strait::{Instant, Limits, Role, ws};
 
-use crate::{Direction, Traffic};
+use strait_scenarios::Direction;
+
+use crate::Traffic;
 
 /// Receives the frames of a WebSocket client that lie in `wire`, and tells how much payload they had.
 ///
@@ -88,7 +90,7 @@ impl Bridge {
         self.output.clear();
         match direction {
             Direction::ToUpstream => self.carry(Side::Client, &traffic.wire),
-            Direction::ToClient => self.carry(Side::Upstream, &traffic.wire),
+            _ => self.carry(Side::Upstream, &traffic.wire),
         }
     }
 

@@ -6,7 +6,7 @@ use strait::spdy::StreamId;
 use strait::spdy::frame::{DATA_HEADER, data_header};
 use strait::ws::{FrameHeader, Opcode, Sender, mask};
 
-use crate::{Direction, Scenario};
+use strait_scenarios::{Checksum, Direction, Scenario, fill};
 
 /// The stream of stdin of a session with stdin and stdout.
 const STDIN: u32 = 3;
@@ -25,7 +25,7 @@ pub struct Traffic {
     direction: Direction,
     /// Where the payloads lie in `wire`.
     ranges: Vec<Range<usize>>,
-    checksum: u64,
+    checksum: Checksum,
 }
 
 impl Traffic {
@@ -37,20 +37,18 @@ impl Traffic {
             payload: 0,
             direction: scenario.direction,
             ranges: vec![],
-            checksum: 0,
+            checksum: Checksum::new(),
         };
-        let mut sum = Checksum::default();
-        let sizes = scenario.sizes.iter().copied().cycle();
-        for (number, size) in sizes.take(scenario.frames).enumerate() {
-            let payload: Vec<u8> = (0..size).map(|place| (((place ^ number) * 37) >> 2) as u8).collect();
-            sum.add(&payload);
+        for (number, size) in scenario.frame_sizes().enumerate() {
+            let mut payload = vec![0; size];
+            fill(traffic.payload, &mut payload);
+            traffic.checksum.add(&payload);
             traffic.payload += size;
             match scenario.direction {
                 Direction::ToUpstream => traffic.push_websocket(number, &payload),
-                Direction::ToClient => traffic.push_spdy(&payload),
+                _ => traffic.push_spdy(&payload),
             }
         }
-        traffic.checksum = sum.0;
         traffic
     }
 
@@ -81,11 +79,11 @@ impl Traffic {
     /// # Panics
     /// If it is not the payload that was sent.
     pub fn verify_in_place(&self, received: &[u8]) {
-        let mut sum = Checksum::default();
+        let mut sum = Checksum::new();
         for range in &self.ranges {
             sum.add(&received[range.clone()]);
         }
-        assert_eq!(sum.0, self.checksum, "the payload has changed");
+        assert_eq!(sum, self.checksum, "the payload has changed");
     }
 
     /// Checks `output`, what a bridge wrote to the other side, by a reader of its own.
@@ -93,18 +91,17 @@ impl Traffic {
     /// # Panics
     /// If it is not the payload that was sent, in good frames.
     pub fn verify_output(&self, output: &[u8]) {
-        let mut sum = Checksum::default();
-        let (mut rest, mut payload) = (output, 0);
+        let mut sum = Checksum::new();
+        let mut rest = output;
         while !rest.is_empty() {
             let (piece, behind) = match self.direction {
                 Direction::ToUpstream => spdy_frame(rest),
-                Direction::ToClient => websocket_frame(rest),
+                _ => websocket_frame(rest),
             };
             sum.add(piece);
-            payload += piece.len();
             rest = behind;
         }
-        assert_eq!((payload, sum.0), (self.payload, self.checksum), "bytes and checksum of the payload");
+        assert_eq!(sum, self.checksum, "bytes and checksum of the payload");
     }
 }
 
@@ -124,16 +121,4 @@ fn websocket_frame(bytes: &[u8]) -> (&[u8], &[u8]) {
     assert_eq!(bytes[header], Channel::STDOUT.number(), "on stdout");
     let (message, rest) = bytes[header..].split_at(len);
     (&message[1..], rest)
-}
-
-/// Depends on each byte and on its place.
-#[derive(Debug, Default, Clone, Copy)]
-struct Checksum(u64);
-
-impl Checksum {
-    fn add(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3).rotate_left(5);
-        }
-    }
 }
