@@ -6,6 +6,7 @@ mod fuzz;
 mod image;
 mod instructions;
 mod msrv;
+mod perf_gate;
 mod proofs;
 mod run;
 mod size;
@@ -84,8 +85,8 @@ enum Chore {
     Completions,
     /// Writes the manual pages to target/man.
     Man,
-    /// Runs each benchmark once, to see that it works and that what it carries is right.
-    BenchSmoke,
+    /// Compares what the engine costs with the committed baseline: see docs/PERF_GATE.md.
+    PerfGate(perf_gate::Options),
 }
 
 fn main() -> Result<()> {
@@ -104,7 +105,7 @@ fn main() -> Result<()> {
         Chore::Conformance { arguments } => conformance(&arguments),
         Chore::Completions => completions(),
         Chore::Man => manual(),
-        Chore::BenchSmoke => bench_smoke(),
+        Chore::PerfGate(options) => perf_gate::chore(&options),
     }
 }
 
@@ -117,7 +118,7 @@ fn ci() -> Result<()> {
     firmware::test()?;
     size::check(false)?;
     peers(&[], false)?;
-    bench_smoke()?;
+    perf_gate::chore(&perf_gate::Options::default())?;
     fuzz::run(&[], 10)?;
     cargo(["run", "--release", "--", "demo", "--once"])
 }
@@ -163,8 +164,4 @@ fn completions() -> Result<()> {
 fn manual() -> Result<()> {
     fs::create_dir_all("target/man")?;
     cargo(["run", "--quiet", "--", "man", "target/man"])
-}
-
-fn bench_smoke() -> Result<()> {
-    cargo(["bench", "--package", "strait-bench", "--", "--test"])
 }
