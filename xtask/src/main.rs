@@ -85,7 +85,12 @@ enum Chore {
     Completions,
     /// Writes the manual pages to target/man.
     Man,
-    /// Compares what the engine costs with the committed baseline: see docs/PERF_GATE.md.
+    /// Draws a flame graph of a scenario, or of another case of the benchmarks: see `docs/PERF_GATE.md`.
+    Profile {
+        /// Its name.
+        scenario: Option<String>,
+    },
+    /// Compares what the engine costs with the committed baseline: see `docs/PERF_GATE.md`.
     PerfGate(perf_gate::Options),
 }
 
@@ -105,6 +110,7 @@ fn main() -> Result<()> {
         Chore::Conformance { arguments } => conformance(&arguments),
         Chore::Completions => completions(),
         Chore::Man => manual(),
+        Chore::Profile { scenario } => profile(scenario.as_deref()),
         Chore::PerfGate(options) => perf_gate::chore(&options),
     }
 }
@@ -129,6 +135,11 @@ fn peers(names: &[String], full: bool) -> Result<()> {
         .args(full.then_some("--full"))
         .args(names)
         .run()
+}
+
+fn profile(scenario: Option<&str>) -> Result<()> {
+    let run = ["run", "--quiet", "--profile", "bench", "--package", "strait-profile", "--"];
+    run::command("cargo").args(run).args(scenario).run()
 }
 
 fn conformance(arguments: &[String]) -> Result<()> {

@@ -1,4 +1,4 @@
-//! `cargo xtask perf-gate`: notices when something has become slower. See docs/PERF_GATE.md.
+//! `cargo xtask perf-gate`: notices when something has become slower. See `docs/PERF_GATE.md`.
 
 mod baseline;
 mod measure;
