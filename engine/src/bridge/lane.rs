@@ -5,7 +5,7 @@ use heapless::Vec;
 use super::Carried;
 use crate::k8s::{Channel, ChannelSet};
 use crate::leg::{Framing, Payload};
-use crate::shift::shift;
+use crate::shift::{rotate, shift};
 use crate::spdy::frame::MAX_LENGTH;
 
 /// Room in front of the first byte that is read, for the longest data header of any leg.
@@ -21,6 +21,12 @@ const END: usize = 8;
 /// Most payload bytes that small frames are merged into; upstream's own writers stop at 32 KiB.
 const MERGED: usize = 32 * 1024;
 
+/// Most bytes that a lane holds for the end of its session.
+const HELD: usize = 4096;
+
+/// Bytes that are left for what passes meanwhile: data, in small pieces.
+const PASSING: usize = 32;
+
 /// The memory of a [`Lane`]: an array, a boxed slice, a pooled buffer.
 pub trait Memory: AsRef<[u8]> + AsMut<[u8]> {}
 
@@ -30,8 +36,8 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Memory for B {}
 /// are written to the other.
 ///
 /// ```text
-/// 0         output (segments)            start     end              len
-/// |headroom | frame |gap| frame | frame |  input   |  space to read  |
+/// 0         output (segments)            start     end              limit   len
+/// |headroom | frame |gap| frame | frame |  input   |  space to read  | held |
 /// ```
 ///
 /// * Input is consumed from the front; the frame that a payload becomes is written over the header
@@ -40,6 +46,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Memory for B {}
 ///   vectored write. Small payloads are moved against their predecessor, and merged with it if
 ///   they belong to the same channel.
 /// * When all output is written and all input is consumed, reading starts again behind the headroom.
+/// * A status that comes in front of the end of the output is held at the end of the memory until then.
 ///
 /// `B` is the memory, which must be larger than
 /// [`HEADROOM`] plus the longest control frame (139 bytes), and from 512 bytes on it holds any status that a
@@ -50,6 +57,8 @@ pub struct Lane<B, const S: usize = 64> {
     headroom: usize,
     start: usize,
     end: usize,
+    /// Bytes of the memory's end that are kept for the end of the session.
+    held: usize,
     segments: Vec<Range<usize>, S>,
     /// Segments that are written already.
     done: usize,
@@ -86,6 +95,7 @@ impl<B: Memory, const S: usize> Lane<B, S> {
             headroom,
             start: headroom,
             end: headroom,
+            held: 0,
             segments: Vec::new(),
             done: 0,
             open: None,
@@ -97,12 +107,13 @@ impl<B: Memory, const S: usize> Lane<B, S> {
     /// Where to put the next bytes that are read; empty if the output has to be written first.
     pub fn space(&mut self) -> &mut [u8] {
         self.settle();
-        self.buffer.as_mut().get_mut(self.end..).unwrap_or_default()
+        let limit = self.limit();
+        self.buffer.as_mut().get_mut(self.end..limit).unwrap_or_default()
     }
 
     /// The first `count` bytes of [`space`](Self::space) were filled.
     pub fn received(&mut self, count: usize) {
-        self.end = (self.end + count).min(self.buffer.as_ref().len());
+        self.end = (self.end + count).min(self.limit());
     }
 
     /// Bytes received and not yet consumed.
@@ -147,7 +158,7 @@ impl<B: Memory, const S: usize> Lane<B, S> {
 
     /// True if the lane holds nothing: its memory may serve another session.
     pub fn is_idle(&self) -> bool {
-        !self.has_input() && !self.has_output()
+        !self.has_input() && !self.has_output() && self.held == 0
     }
 
     /// The memory, for the next user. Whatever it held is forgotten.
@@ -188,7 +199,7 @@ impl<B: Memory, const S: usize> Lane<B, S> {
     pub fn payload_space(&mut self) -> &mut [u8] {
         self.settle();
         if self.has_output() {
-            self.start = (self.floor() + self.headroom).min(self.buffer.as_ref().len());
+            self.start = (self.floor() + self.headroom).min(self.limit());
             self.end = self.start;
         }
         self.space()
@@ -216,10 +227,21 @@ impl<B: Memory, const S: usize> Lane<B, S> {
         leg: &mut L,
         status: impl FnOnce(&mut [u8]) -> Option<usize>,
     ) -> bool {
+        self.end_session_held(leg, |room, _| status(room))
+    }
+
+    /// The same. `status` gets room at whose end lies what was [held](Self::hold), and how many bytes that is.
+    pub(crate) fn end_session_held<L: Framing>(
+        &mut self,
+        leg: &mut L,
+        status: impl FnOnce(&mut [u8], usize) -> Option<usize>,
+    ) -> bool {
         for channel in [Channel::STDOUT, Channel::STDERR] {
             self.end_stream(leg, channel);
         }
-        let is_told = match status(self.payload_space()) {
+        self.payload_space();
+        let held = core::mem::take(&mut self.held);
+        let is_told = match status(self.payload_space(), held) {
             None => false,
             Some(0) => true,
             Some(len) => self.payload(leg, Channel::ERROR, false, len),
@@ -247,6 +269,70 @@ impl<B: Memory, const S: usize> Lane<B, S> {
     /// Bytes that were consumed, for an event that is read and not passed on.
     pub(crate) fn consumed(&self, range: Range<usize>) -> &[u8] {
         self.buffer.as_ref().get(range).unwrap_or_default()
+    }
+
+    /// Keeps bytes that were consumed, behind those that are kept already. False if there is no room for them beside what
+    /// passes meanwhile.
+    pub(crate) fn hold(&mut self, range: Range<usize>) -> bool {
+        let count = range.len();
+        if count > self.room_to_hold() || range.end > self.start {
+            return false;
+        }
+        let limit = self.limit();
+        let free = limit.checked_sub(count).filter(|&free| free >= self.end);
+        let bytes = self.buffer.as_mut();
+        if let Some(free) = free {
+            if let Some((front, back)) = bytes.split_at_mut_checked(free)
+                && let (Some(piece), Some(place)) = (front.get(range.clone()), back.get_mut(..count))
+            {
+                place.copy_from_slice(piece);
+            }
+        } else {
+            // All that lies behind them moves forward.
+            self.start -= count;
+            self.end -= count;
+        }
+        let from = free.unwrap_or(range.start);
+        rotate(bytes.get_mut(from..).unwrap_or_default(), count);
+        self.held += count;
+        true
+    }
+
+    /// Keeps what `write` writes, and returns the length of; nothing if that is `None`. For a lane that holds nothing and has no
+    /// input.
+    pub(crate) fn hold_written(&mut self, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> bool {
+        let room = self.room_to_hold();
+        let space = self.payload_space();
+        let room = space.get_mut(..room).unwrap_or_default();
+        let Some(count) = write(room) else { return false };
+        self.received(count);
+        let at = self.consume(count);
+        self.hold(at..at + count)
+    }
+
+    /// Gives up what is kept, if that is in the way of the rest of a frame which is needed whole. True if it was.
+    pub(crate) fn release(&mut self) -> bool {
+        let is_still = !self.has_output() && self.open.is_none();
+        let is_in_the_way = self.held > 0 && is_still && self.space().is_empty();
+        if is_in_the_way {
+            self.held = 0;
+        }
+        is_in_the_way
+    }
+
+    /// What was kept so far.
+    pub(crate) fn held(&self) -> &[u8] {
+        self.buffer.as_ref().get(self.limit()..).unwrap_or_default()
+    }
+
+    fn room_to_hold(&self) -> usize {
+        let most = self.buffer.as_ref().len().saturating_sub(self.headroom + PASSING);
+        most.min(HELD).saturating_sub(self.held)
+    }
+
+    /// The first byte that is not for input.
+    fn limit(&self) -> usize {
+        self.buffer.as_ref().len().saturating_sub(self.held)
     }
 
     /// True if a payload that follows `lead` bytes of header in the input is sure to find room for the header
@@ -421,7 +507,7 @@ impl<B: Memory, const S: usize> Lane<B, S> {
             return;
         }
         let left = self.start..self.end;
-        if left.len() > SMALL + HEADROOM && self.end < self.buffer.as_ref().len() {
+        if left.len() > SMALL + HEADROOM && self.end < self.limit() {
             return;
         }
         self.end = self.headroom + left.len();
