@@ -73,6 +73,18 @@ enum Chore {
         #[arg(long)]
         all: bool,
     },
+    /// Mixed real load through gateways and nodes, whose connections and programs break at random; every byte is checked.
+    Soak {
+        /// How long.
+        #[arg(long, default_value_t = 3.0)]
+        minutes: f64,
+        /// Which load and which faults; each run prints the one it took.
+        #[arg(long)]
+        seed: Option<u64>,
+        /// Writes the summary into docs/ROBUSTNESS.md.
+        #[arg(long)]
+        write: bool,
+    },
     /// Looks at any server or client of Kubernetes' streams: see docs/CONFORMANCE.md.
     #[command(disable_help_flag = true)]
     Conformance {
@@ -101,6 +113,7 @@ fn main() -> Result<()> {
         Chore::Fuzz { targets, seconds } => fuzz::run(&targets, seconds),
         Chore::Peers { names, full } => peers(&names, full),
         Chore::StdGateway { all } => std_gateway::test(all),
+        Chore::Soak { minutes, seed, write } => soak(minutes, seed, write),
         Chore::Conformance { arguments } => conformance(&arguments),
         Chore::Completions => completions(),
         Chore::Man => manual(),
@@ -119,6 +132,7 @@ fn ci() -> Result<()> {
     peers(&[], false)?;
     bench_smoke()?;
     fuzz::run(&[], 10)?;
+    soak(3.0, None, false)?;
     cargo(["run", "--release", "--", "demo", "--once"])
 }
 
@@ -127,6 +141,15 @@ fn peers(names: &[String], full: bool) -> Result<()> {
         .args(["test", "--package", "strait-tests", "--test", "peers", "--", "--peers"])
         .args(full.then_some("--full"))
         .args(names)
+        .run()
+}
+
+fn soak(minutes: f64, seed: Option<u64>, write: bool) -> Result<()> {
+    run::command("cargo")
+        .args(["run", "--quiet", "--package", "strait-tests", "--example", "soak", "--"])
+        .args([format!("--minutes={minutes}")])
+        .args(seed.map(|seed| format!("--seed={seed}")))
+        .args(write.then_some("--write"))
         .run()
 }
 
