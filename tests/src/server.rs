@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::counters::{children, descriptors, metric, resident_kib};
+use crate::counters::{children, cpu_time, descriptors, metric, peak_kib, resident_kib};
 use crate::{Counters, Finished, Held, Running, eventually, exec_prints, gateway, is_alive, strait};
 
 /// How long a server may take to be ready.
@@ -90,6 +90,21 @@ impl Server {
     /// Memory that it occupies now, in KiB.
     pub fn resident_kib(&self) -> u64 {
         resident_kib(self.pid).expect("it runs")
+    }
+
+    /// Its process.
+    pub const fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// The most memory that it has occupied, in KiB.
+    pub fn peak_kib(&self) -> u64 {
+        peak_kib(self.pid).expect("it runs")
+    }
+
+    /// The CPU time that it has taken.
+    pub fn cpu_time(&self) -> Duration {
+        cpu_time(self.pid).expect("it runs")
     }
 
     /// All that it holds now. It has to listen for metrics, and to answer.

@@ -85,6 +85,12 @@ enum Chore {
         #[arg(long)]
         write: bool,
     },
+    /// What a hostile client or upstream costs a gateway: memory and CPU time, each with its bound. `STRAIT_LONG=1` takes many more connections.
+    Attacks {
+        /// Writes the table into docs/ROBUSTNESS.md.
+        #[arg(long)]
+        write: bool,
+    },
     /// Looks at any server or client of Kubernetes' streams: see docs/CONFORMANCE.md.
     #[command(disable_help_flag = true)]
     Conformance {
@@ -114,6 +120,7 @@ fn main() -> Result<()> {
         Chore::Peers { names, full } => peers(&names, full),
         Chore::StdGateway { all } => std_gateway::test(all),
         Chore::Soak { minutes, seed, write } => soak(minutes, seed, write),
+        Chore::Attacks { write } => attacks(write),
         Chore::Conformance { arguments } => conformance(&arguments),
         Chore::Completions => completions(),
         Chore::Man => manual(),
@@ -149,6 +156,13 @@ fn soak(minutes: f64, seed: Option<u64>, write: bool) -> Result<()> {
         .args(["run", "--quiet", "--package", "strait-tests", "--example", "soak", "--"])
         .args([format!("--minutes={minutes}")])
         .args(seed.map(|seed| format!("--seed={seed}")))
+        .args(write.then_some("--write"))
+        .run()
+}
+
+fn attacks(write: bool) -> Result<()> {
+    run::command("cargo")
+        .args(["test", "--quiet", "--package", "strait-tests", "--test", "attacks", "--"])
         .args(write.then_some("--write"))
         .run()
 }

@@ -13,7 +13,7 @@ use strait_tests::{ForwardClient, Forwards, Random, Running, Target, strait};
 use crate::job::{Came, PATIENCE};
 
 /// The most bytes of one connection.
-const MOST: usize = 300_000;
+const MOST: usize = 2_000_000;
 /// How long one of them may stand still: longer than any stall and any time-out of the servers.
 const SILENCE: Duration = Duration::from_secs(40);
 

@@ -13,7 +13,7 @@ use strait_tests::{Kubectl, Random, Running, strait};
 use crate::job::{Came, PATIENCE};
 
 /// The largest input.
-const MOST: usize = 1_000_000;
+const MOST: usize = 8_000_000;
 
 fn client(gateway: SocketAddr, subcommand: &str) -> Command {
     let mut command = Command::new(strait());

@@ -112,7 +112,7 @@ impl fmt::Display for Report {
             total.payload += counts.payload;
         }
         row("all", &total)?;
-        writeln!(f, "\n| fault | times |\n|---|--:|")?;
+        writeln!(f, "\n| fault | laid out for |\n|---|--:|")?;
         for (name, times) in &self.faults {
             writeln!(f, "| {name} | {times} |")?;
         }

@@ -11,7 +11,7 @@ use crate::job::{Came, Load};
 /// Sent and not yet come back: less than what all buffers on the way hold.
 const WINDOW: usize = 48 * 1024;
 /// The largest input, and the largest output.
-const MOST: usize = 600_000;
+const MOST: usize = 4_000_000;
 
 const DIALECTS: [Dialect; 3] = [
     Dialect::WebSocket(Subprotocol::V5),
@@ -65,7 +65,7 @@ impl Task {
                 Self { exec, stdout: input.clone(), input, echoes: true, closes, ..empty }
             }
             Load::Flood | Load::Vanish => {
-                let (first, count) = (random.below(1000), random.length(MOST / 6));
+                let (first, count) = (random.below(1000), random.length(MOST / 8));
                 let errors = random.below(2) * random.length(2000);
                 let script =
                     format!("seq {first} {}; seq {errors} >&2; exit {code}", first + count - 1);
