@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use strait_tests::{ForwardClient, Forwards, Random, Running, Target, strait};
 
-use crate::job::{Came, PATIENCE};
+use crate::job::{Came, PATIENCE, right};
 
 /// The most bytes of one connection.
 const MOST: usize = 2_000_000;
@@ -94,10 +94,10 @@ fn exchange(address: SocketAddr, input: &[u8]) -> Result<Option<String>> {
         });
         (&stream).read_to_end(&mut answer)
     });
-    ensure!(input.starts_with(&answer), "another echo: {} bytes of {}", answer.len(), input.len());
+    right!(input.starts_with(&answer), "another echo: {} bytes of {}", answer.len(), input.len());
     match received {
         Ok(_) => {
-            ensure!(answer.len() == input.len(), "an end in order behind {} of {} bytes", answer.len(), input.len());
+            right!(answer.len() == input.len(), "an end in order behind {} of {} bytes", answer.len(), input.len());
             Ok(None)
         }
         Err(error) => {

@@ -1,9 +1,11 @@
 //! One piece of work: which, on what way, and what came of it.
 
+use std::any::Any;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail};
 use strait_tests::Random;
 use tokio::runtime::Handle;
 
@@ -11,6 +13,7 @@ use crate::forwards;
 use crate::programs;
 use crate::servers::{Gateway, MARK, Node, Servers};
 use crate::sessions::Task;
+use crate::standstill;
 use crate::wire::{Fault, Plan, Wire};
 
 /// A kind of work.
@@ -88,7 +91,31 @@ pub(crate) enum Came {
     Error(String),
     /// The client left.
     Left,
+    /// The machine stood still meanwhile, and what needs time went wrong.
+    NotJudged,
 }
+
+/// Bytes or an exit code that no fault and no time-out excuses.
+#[derive(Debug)]
+pub(crate) struct Wrong(pub(crate) String);
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Wrong {}
+
+/// Fails with [`Wrong`] unless it is so.
+macro_rules! right {
+    ($is_so:expr, $($text:tt)*) => {
+        if !$is_so {
+            return Err($crate::job::Wrong(format!($($text)*)).into());
+        }
+    };
+}
+pub(crate) use right;
 
 /// What came of it, and how much there was to check.
 pub(crate) struct Done {
@@ -143,8 +170,10 @@ impl Job {
             (Plan::CLEAN, Node::Steady)
         };
         let before = servers.disturbances(self.gateway, node);
+        let stands = standstill::Since::now();
         let mut payload = 0;
-        let came = self.carry(servers, runtime, &mut payload);
+        let carried = catch_unwind(AssertUnwindSafe(|| self.carry(servers, runtime, &mut payload)));
+        let came = carried.unwrap_or_else(|panic| Err(anyhow!("panic: {}", text(&*panic))));
         let is_certain = self.front.is_harmless() && back.is_harmless();
         let context = || {
             format!("{}, {:?}, {:?} to {node:?}, in front {:?}, behind {:?}", self.name, self.load, self.gateway, self.front.fault, back.fault)
@@ -154,6 +183,10 @@ impl Job {
                 bail!("an error without a fault: {why}")
             }
             came => Ok(came),
+        });
+        let came = came.or_else(|error| {
+            // Wrong is wrong at any pace.
+            if error.is::<Wrong>() || !stands.is_disturbed() { Err(error) } else { Ok(Came::NotJudged) }
         });
         let faults = [self.front.fault, back.fault];
         Done { load: self.load, faults, came: came.with_context(context), payload }
@@ -181,14 +214,19 @@ impl Job {
                 match checked {
                     Ok(()) => Ok(Came::All),
                     Err(panic) => {
-                        let text = panic.downcast_ref::<String>().cloned().unwrap_or_default();
-                        ensure!(!text.contains("another echo"), "{text}");
+                        let text = text(&*panic);
+                        right!(!text.contains("another echo"), "{text}");
                         Ok(Came::Error(text))
                     }
                 }
             }
         }
     }
+}
+
+fn text(panic: &(dyn Any + Send)) -> String {
+    let said = panic.downcast_ref::<String>().cloned();
+    said.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.into())).unwrap_or_default()
 }
 
 /// How long anything may take.

@@ -12,6 +12,7 @@ mod programs;
 mod report;
 mod servers;
 mod sessions;
+mod standstill;
 mod watch;
 mod wire;
 
@@ -78,6 +79,7 @@ impl Arguments {
 fn soak(arguments: &Arguments) -> Result<bool> {
     let seed = arguments.seed.unwrap_or_else(|| Random::of_this_run().number() >> 16);
     println!("seed {seed}");
+    standstill::watch();
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let servers = Servers::start(runtime.handle())?;
     let has_kubectl = has_kubectl();
@@ -114,6 +116,7 @@ fn soak(arguments: &Arguments) -> Result<bool> {
     }
     let (table, findings) = runtime.block_on(watch.end(&servers));
     report.end(&table, findings);
+    report.stood_still(standstill::times());
     println!("\n{report}");
     if arguments.write {
         report.write(arguments.minutes);

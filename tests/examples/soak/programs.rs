@@ -7,10 +7,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use strait_tests::{Kubectl, Random, Running, strait};
 
-use crate::job::{Came, PATIENCE};
+use crate::job::{Came, PATIENCE, right};
 
 /// The largest input.
 const MOST: usize = 8_000_000;
@@ -56,10 +56,10 @@ pub(crate) fn exec(
     };
     // The one that reads its connection before it has made its streams; see `Kubectl::run`.
     let is_its_own = with_kubectl && finished.stderr.contains("Unknown stream id");
-    ensure!(input.starts_with(&finished.stdout) || is_its_own, "other output, {} bytes", finished.stdout.len());
+    right!(input.starts_with(&finished.stdout) || is_its_own, "other output, {} bytes", finished.stdout.len());
     let got = finished.status.code();
     if got == Some(code) {
-        ensure!(
+        right!(
             finished.stdout == input || is_its_own,
             "exit code {code} and {} of {} bytes: {}",
             finished.stdout.len(),
@@ -68,7 +68,7 @@ pub(crate) fn exec(
         );
         return Ok(Came::All);
     }
-    ensure!(got == Some(1) && !finished.stderr.is_empty(), "exit code {got:?}, not {code}: {:?}", finished.stderr);
+    right!(got == Some(1) && !finished.stderr.is_empty(), "exit code {got:?}, not {code}: {:?}", finished.stderr);
     Ok(Came::Error(finished.stderr))
 }
 
@@ -93,11 +93,11 @@ pub(crate) fn copy(gateway: SocketAddr, mark: &str, random: &mut Random, payload
         let mut command = client(gateway, "cp");
         let finished = Running::start(command.args([&from, &to]).stdin(Stdio::null()), PATIENCE).finish();
         if !finished.status.success() {
-            ensure!(!finished.stderr.is_empty(), "no word of what went wrong: {finished:?}");
+            right!(!finished.stderr.is_empty(), "no word of what went wrong: {finished:?}");
             return Ok(Came::Error(finished.stderr));
         }
     }
     let diff = Command::new("diff").arg("-r").args([&tree, &back]).output()?;
-    ensure!(diff.status.success(), "success and another tree: {}", String::from_utf8_lossy(&diff.stdout));
+    right!(diff.status.success(), "success and another tree: {}", String::from_utf8_lossy(&diff.stdout));
     Ok(Came::All)
 }

@@ -20,6 +20,7 @@ pub(crate) struct Report {
     /// By their names.
     faults: BTreeMap<&'static str, usize>,
     held: String,
+    stood_still: usize,
     findings: Vec<String>,
 }
 
@@ -28,6 +29,7 @@ struct Counts {
     all: usize,
     errors: usize,
     left: usize,
+    not_judged: usize,
     findings: usize,
     payload: usize,
 }
@@ -49,6 +51,7 @@ impl Report {
             }
             Ok(Came::Error(_)) => counts.errors += 1,
             Ok(Came::Left) => counts.left += 1,
+            Ok(Came::NotJudged) => counts.not_judged += 1,
             Err(error) => {
                 counts.findings += 1;
                 self.find(format!("{error:#}"));
@@ -74,6 +77,10 @@ impl Report {
         findings.into_iter().for_each(|finding| self.find(finding));
     }
 
+    pub(crate) const fn stood_still(&mut self, times: usize) {
+        self.stood_still = times;
+    }
+
     fn find(&mut self, finding: String) {
         println!("FINDING: {finding}");
         self.findings.push(finding);
@@ -92,15 +99,15 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "| work | complete | ended with an error | client left | findings | payload checked, MB |")?;
-        writeln!(f, "|---|--:|--:|--:|--:|--:|")?;
+        writeln!(f, "| work | complete | ended with an error | client left | not judged | findings | payload checked, MB |")?;
+        writeln!(f, "|---|--:|--:|--:|--:|--:|--:|")?;
         let mut total = Counts::default();
         let mut row = |name: &str, counts: &Counts| {
             let megabytes = counts.payload / 1_000_000;
             writeln!(
                 f,
-                "| {name} | {} | {} | {} | {} | {megabytes} |",
-                counts.all, counts.errors, counts.left, counts.findings
+                "| {name} | {} | {} | {} | {} | {} | {megabytes} |",
+                counts.all, counts.errors, counts.left, counts.not_judged, counts.findings
             )
         };
         for (load, counts) in &self.loads {
@@ -108,6 +115,7 @@ impl fmt::Display for Report {
             total.all += counts.all;
             total.errors += counts.errors;
             total.left += counts.left;
+            total.not_judged += counts.not_judged;
             total.findings += counts.findings;
             total.payload += counts.payload;
         }
@@ -118,6 +126,13 @@ impl fmt::Display for Report {
         }
         writeln!(f, "\n{}", self.held)?;
         writeln!(f, "{} findings.", self.findings.len())?;
+        if self.stood_still > 0 {
+            let times = self.stood_still;
+            writeln!(
+                f,
+                "The machine stood still for some seconds {times} times; what failed then, other than with wrong bytes, is not judged."
+            )?;
+        }
         for finding in self.findings.iter().take(TOLD) {
             writeln!(f, "* {finding}")?;
         }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use strait::k8s::Subprotocol;
 use strait_tests::{Dialect, End, Exec, Random, Refusal, Session, Transcript};
 
-use crate::job::{Came, Load};
+use crate::job::{Came, Load, right};
 
 /// Sent and not yet come back: less than what all buffers on the way hold.
 const WINDOW: usize = 48 * 1024;
@@ -158,23 +158,23 @@ impl Task {
         self.is_part(all)?;
         let is_all = all.stdout == self.stdout && all.stderr == self.stderr;
         let Ok(status) = all.status() else {
-            ensure!(all.end != End::Clean, "a clean end without a status");
+            right!(all.end != End::Clean, "a clean end without a status");
             return Ok(Came::Error(format!("{:?} without a status", all.end)));
         };
         let code = &status["details"]["causes"][0]["message"];
         if status["status"] == "Success" || status["reason"] == "NonZeroExitCode" {
             let got = code.as_str().unwrap_or("0");
-            ensure!(is_all, "exit code {got} and {} of {} bytes", all.stdout.len(), self.stdout.len());
-            ensure!(got == self.code.to_string(), "exit code {got}, not {}", self.code);
+            right!(is_all, "exit code {got} and {} of {} bytes", all.stdout.len(), self.stdout.len());
+            right!(got == self.code.to_string(), "exit code {got}, not {}", self.code);
             return Ok(Came::All);
         }
-        ensure!(status["status"] == "Failure", "neither success nor failure: {status}");
+        right!(status["status"] == "Failure", "neither success nor failure: {status}");
         Ok(Came::Error(status["message"].as_str().unwrap_or_default().to_owned()))
     }
 
     fn is_part(&self, all: &Transcript) -> Result<()> {
         for (name, got, whole) in [("stdout", &all.stdout, &self.stdout), ("stderr", &all.stderr, &self.stderr)] {
-            ensure!(whole.starts_with(got), "other {name}: {} bytes, of {}", got.len(), whole.len());
+            right!(whole.starts_with(got), "other {name}: {} bytes, of {}", got.len(), whole.len());
         }
         Ok(())
     }

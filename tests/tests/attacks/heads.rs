@@ -31,13 +31,13 @@ pub(crate) const ATTACKS: [Attack; 6] = [
         name: "slow heads (slowloris), one byte now and then",
         bound: "`--handshake-timeout`, whatever comes",
         gateway: &SHORT,
-        ..Attack::new(16, slow_heads)
+        ..Attack::new(40, slow_heads)
     },
     Attack {
         name: "half-open: connections that say nothing",
         bound: "`--handshake-timeout`",
         gateway: &SHORT,
-        ..Attack::new(24, silence)
+        ..Attack::new(48, silence)
     },
     Attack {
         name: "all places taken by connections that say nothing, again and again",
