@@ -91,6 +91,12 @@ enum Chore {
         #[arg(long)]
         write: bool,
     },
+    /// A session in memory whose connections are cut at every byte, and under 5,000 seeds of random faults.
+    Cuts {
+        /// Writes the table into docs/ROBUSTNESS.md.
+        #[arg(long)]
+        write: bool,
+    },
     /// Looks at any server or client of Kubernetes' streams: see docs/CONFORMANCE.md.
     #[command(disable_help_flag = true)]
     Conformance {
@@ -121,6 +127,7 @@ fn main() -> Result<()> {
         Chore::StdGateway { all } => std_gateway::test(all),
         Chore::Soak { minutes, seed, write } => soak(minutes, seed, write),
         Chore::Attacks { write } => attacks(write),
+        Chore::Cuts { write } => cuts(write),
         Chore::Conformance { arguments } => conformance(&arguments),
         Chore::Completions => completions(),
         Chore::Man => manual(),
@@ -165,6 +172,13 @@ fn attacks(write: bool) -> Result<()> {
         .args(["test", "--quiet", "--package", "strait-tests", "--test", "attacks", "--"])
         .args(write.then_some("--write"))
         .run()
+}
+
+fn cuts(write: bool) -> Result<()> {
+    let command = run::command("cargo")
+        .args(["test", "--package", "strait-tokio", "--lib", "faults", "--", "--nocapture"])
+        .env("STRAIT_LONG", "1");
+    if write { command.env("STRAIT_WRITE", "1") } else { command }.run()
 }
 
 fn conformance(arguments: &[String]) -> Result<()> {

@@ -33,6 +33,8 @@ pub struct ExecBridge<C, U, const STATUS: usize = 4096> {
     upstream_side: SideState,
     outcome: Option<Outcome>,
     carried: Carried,
+    /// All of the client's streams are open, and it was written the answers: one that gets DATA in front of them drops it.
+    is_answered: bool,
     /// The client was written all that there was.
     is_delivered: bool,
     ready_channel: Channel,
@@ -66,6 +68,7 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
     /// A session of `streams` whose client is connected and whose upstream is not yet.
     pub fn new(client: C, streams: StreamSet, limits: &Limits) -> Self {
         Self {
+            is_answered: client.is_ready() && client.pending().is_empty(),
             client,
             upstream: None,
             phase: Phase::Dialing,
@@ -175,7 +178,7 @@ impl<C: Leg, U: Leg, const STATUS: usize> Bridge for ExecBridge<C, U, STATUS> {
         match (side, self.phase) {
             (_, Phase::Finishing { .. } | Phase::Closing { .. }) => {}
             // What it sent waits for the client to be ready.
-            (Side::Upstream, _) if !self.client.is_ready() => {}
+            (Side::Upstream, _) if !self.is_answered => {}
             (Side::Client, _) => self.end_without_client(Outcome::ClientLost, now),
             (Side::Upstream, _) => self.upstream_ended(false),
         }
@@ -327,6 +330,7 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
 
     /// Lets data flow when all streams of both sides are open.
     fn opened(&mut self) {
+        self.look_for_answers();
         let ready = self.client.is_ready() && self.upstream.as_ref().is_some_and(Leg::is_ready);
         if matches!(self.phase, Phase::Opening { .. }) && ready {
             self.phase = Phase::Running;
@@ -379,7 +383,12 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
 
     /// True if the client may still open the stream on which the status comes.
     fn awaits_client(&self) -> bool {
-        !self.client.is_ready() && !self.client_side.ended && self.outcome != Some(Outcome::Shutdown)
+        !self.is_answered && !self.client_side.ended && self.outcome != Some(Outcome::Shutdown)
+    }
+
+    /// Looks whether the client has opened its streams, and the answers have left.
+    fn look_for_answers(&mut self) {
+        self.is_answered = self.is_answered || (self.client.is_ready() && self.client.pending().is_empty());
     }
 
     /// True if the session is over and the client does not have all of it: its Close comes last.
@@ -423,7 +432,10 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
 
     fn sent(&mut self, side: Side, count: usize) {
         match (side, &mut self.upstream) {
-            (Side::Client, _) => self.client.sent(count),
+            (Side::Client, _) => {
+                self.client.sent(count);
+                self.look_for_answers();
+            }
             (Side::Upstream, Some(upstream)) => upstream.sent(count),
             (Side::Upstream, None) => {}
         }

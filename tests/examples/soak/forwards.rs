@@ -49,12 +49,21 @@ pub(crate) fn through_program(gateway: SocketAddr, random: &mut Random, payload:
     command.env_clear().env("HOME", "/nonexistent");
     command.env("KUBECTL_PORT_FORWARD_WEBSOCKETS", if random.below(2) == 0 { "true" } else { "false" });
     let port = format!(":{}", echo());
-    command.args(["port-forward", "--server", &format!("http://{gateway}"), "demo", "--address", "127.0.0.1", &port]);
+    command.args([
+        "port-forward",
+        "--server",
+        &format!("http://{gateway}"),
+        "demo",
+        "--address",
+        "127.0.0.1",
+        &port,
+    ]);
     let mut running = Running::start(command.stdin(Stdio::null()), PATIENCE);
     let mut stdout = BufReader::new(running.stdout.take().context("a pipe")?);
     let mut line = String::new();
     stdout.read_line(&mut line)?;
-    let Some((address, _)) = line.strip_prefix("Forwarding from ").and_then(|rest| rest.split_once(" -> ")) else {
+    let Some((address, _)) = line.strip_prefix("Forwarding from ").and_then(|rest| rest.split_once(" -> "))
+    else {
         running.kill();
         return Ok(Came::Error(running.stderr()));
     };
@@ -67,7 +76,8 @@ pub(crate) fn through_program(gateway: SocketAddr, random: &mut Random, payload:
         .collect();
     *payload = 2 * inputs.iter().map(Vec::len).sum::<usize>();
     let answers: Vec<_> = thread::scope(|scope| {
-        let threads: Vec<_> = inputs.iter().map(|input| scope.spawn(move || exchange(address, input))).collect();
+        let threads: Vec<_> =
+            inputs.iter().map(|input| scope.spawn(move || exchange(address, input))).collect();
         threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
     });
     running.kill();
@@ -97,12 +107,22 @@ fn exchange(address: SocketAddr, input: &[u8]) -> Result<Option<String>> {
     right!(input.starts_with(&answer), "another echo: {} bytes of {}", answer.len(), input.len());
     match received {
         Ok(_) => {
-            right!(answer.len() == input.len(), "an end in order behind {} of {} bytes", answer.len(), input.len());
+            right!(
+                answer.len() == input.len(),
+                "an end in order behind {} of {} bytes",
+                answer.len(),
+                input.len()
+            );
             Ok(None)
         }
         Err(error) => {
             use std::io::ErrorKind::{TimedOut, WouldBlock};
-            ensure!(!matches!(error.kind(), TimedOut | WouldBlock), "silence behind {} of {} bytes", answer.len(), input.len());
+            ensure!(
+                !matches!(error.kind(), TimedOut | WouldBlock),
+                "silence behind {} of {} bytes",
+                answer.len(),
+                input.len()
+            );
             Ok(Some(error.to_string()))
         }
     }

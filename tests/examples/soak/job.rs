@@ -164,11 +164,8 @@ impl Job {
 
     pub(crate) fn run(mut self, servers: &Servers, runtime: &Handle) -> Done {
         let is_marked = !matches!(self.load, Load::Forward | Load::ForwardProgram);
-        let (back, node) = if is_marked {
-            (Plan::of(self.back), Node::of(self.back))
-        } else {
-            (Plan::CLEAN, Node::Steady)
-        };
+        let (back, node) =
+            if is_marked { (Plan::of(self.back), Node::of(self.back)) } else { (Plan::CLEAN, Node::Steady) };
         let before = servers.disturbances(self.gateway, node);
         let stands = standstill::Since::now();
         let mut payload = 0;
@@ -176,7 +173,10 @@ impl Job {
         let came = carried.unwrap_or_else(|panic| Err(anyhow!("panic: {}", text(&*panic))));
         let is_certain = self.front.is_harmless() && back.is_harmless();
         let context = || {
-            format!("{}, {:?}, {:?} to {node:?}, in front {:?}, behind {:?}", self.name, self.load, self.gateway, self.front.fault, back.fault)
+            format!(
+                "{}, {:?}, {:?} to {node:?}, in front {:?}, behind {:?}",
+                self.name, self.load, self.gateway, self.front.fault, back.fault
+            )
         };
         let came = came.and_then(|came| match came {
             Came::Error(why) if is_certain && servers.disturbances(self.gateway, node) == before => {

@@ -56,7 +56,11 @@ pub(crate) fn exec(
     };
     // The one that reads its connection before it has made its streams; see `Kubectl::run`.
     let is_its_own = with_kubectl && finished.stderr.contains("Unknown stream id");
-    right!(input.starts_with(&finished.stdout) || is_its_own, "other output, {} bytes", finished.stdout.len());
+    right!(
+        input.starts_with(&finished.stdout) || is_its_own,
+        "other output, {} bytes",
+        finished.stdout.len()
+    );
     let got = finished.status.code();
     if got == Some(code) {
         right!(
@@ -68,12 +72,21 @@ pub(crate) fn exec(
         );
         return Ok(Came::All);
     }
-    right!(got == Some(1) && !finished.stderr.is_empty(), "exit code {got:?}, not {code}: {:?}", finished.stderr);
+    right!(
+        got == Some(1) && !finished.stderr.is_empty(),
+        "exit code {got:?}, not {code}: {:?}",
+        finished.stderr
+    );
     Ok(Came::Error(finished.stderr))
 }
 
 /// A tree, to the node and back.
-pub(crate) fn copy(gateway: SocketAddr, mark: &str, random: &mut Random, payload: &mut usize) -> Result<Came> {
+pub(crate) fn copy(
+    gateway: SocketAddr,
+    mark: &str,
+    random: &mut Random,
+    payload: &mut usize,
+) -> Result<Came> {
     let room = tempfile::tempdir()?;
     let tree = room.path().join("tree");
     // The wires look for the mark in the path.

@@ -99,7 +99,10 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "| work | complete | ended with an error | client left | not judged | findings | payload checked, MB |")?;
+        writeln!(
+            f,
+            "| work | complete | ended with an error | client left | not judged | findings | payload checked, MB |"
+        )?;
         writeln!(f, "|---|--:|--:|--:|--:|--:|--:|")?;
         let mut total = Counts::default();
         let mut row = |name: &str, counts: &Counts| {

@@ -67,8 +67,7 @@ impl Task {
             Load::Flood | Load::Vanish => {
                 let (first, count) = (random.below(1000), random.length(MOST / 8));
                 let errors = random.below(2) * random.length(2000);
-                let script =
-                    format!("seq {first} {}; seq {errors} >&2; exit {code}", first + count - 1);
+                let script = format!("seq {first} {}; seq {errors} >&2; exit {code}", first + count - 1);
                 let mut exec = quiet(&script);
                 if random.below(2) == 0 {
                     exec = exec.with_receive_buffer(4096);
@@ -78,8 +77,9 @@ impl Task {
                 Self { exec, stdout, stderr: numbers(1, errors), leaves_at, ..empty }
             }
             Load::Terminal => {
-                let sizes: Vec<_> =
-                    (0..=random.below(4)).map(|_| (10 + random.below(90) as u16, 40 + random.below(90) as u16)).collect();
+                let sizes: Vec<_> = (0..=random.below(4))
+                    .map(|_| (10 + random.below(90) as u16, 40 + random.below(90) as u16))
+                    .collect();
                 let (rows, columns) = sizes[sizes.len() - 1];
                 let script = format!(
                     "stty -echo; until [ \"$(stty size)\" = '{rows} {columns}' ]; do sleep 0.05; done; \
@@ -115,7 +115,9 @@ impl Task {
                 self.is_part(&all)?;
                 Ok(Came::Error(format!("{error:#}")))
             }
-            Err(error) => Err(error.context(format!("behind {} of {} bytes", all.stdout.len(), self.stdout.len()))),
+            Err(error) => {
+                Err(error.context(format!("behind {} of {} bytes", all.stdout.len(), self.stdout.len())))
+            }
         }
     }
 
@@ -173,7 +175,9 @@ impl Task {
     }
 
     fn is_part(&self, all: &Transcript) -> Result<()> {
-        for (name, got, whole) in [("stdout", &all.stdout, &self.stdout), ("stderr", &all.stderr, &self.stderr)] {
+        for (name, got, whole) in
+            [("stdout", &all.stdout, &self.stdout), ("stderr", &all.stderr, &self.stderr)]
+        {
             right!(whole.starts_with(got), "other {name}: {} bytes, of {}", got.len(), whole.len());
         }
         Ok(())
@@ -183,7 +187,8 @@ impl Task {
 /// The connection has broken; not that nothing comes, nor that something comes that is no answer.
 fn is_lost(error: &anyhow::Error) -> bool {
     let text = format!("{error:#}");
-    let ends = ["the connection is closed behind", "the connection ends before", "closed connection", "reset"];
+    let ends =
+        ["the connection is closed behind", "the connection ends before", "closed connection", "reset"];
     text.contains("Connection") || text.contains("Broken pipe") || ends.iter().any(|end| text.contains(end))
 }
 
@@ -198,4 +203,3 @@ pub(crate) async fn warm(gateway: SocketAddr) -> Result<()> {
     ensure!(all.stdout == b"warm\n", "{all:?}");
     Ok(())
 }
-

@@ -50,8 +50,7 @@ impl Watch {
     /// Waits until all is given back. What is not, and what was too much meanwhile, is a finding.
     pub(crate) async fn end(self, servers: &Servers) -> (String, Vec<String>) {
         let mut findings = Vec::new();
-        let mut table =
-            "| server | | before | at most | at the end |\n|---|---|--:|--:|--:|\n".to_owned();
+        let mut table = "| server | | before | at most | at the end |\n|---|---|--:|--:|--:|\n".to_owned();
         for (index, (name, server)) in servers.steady().into_iter().enumerate() {
             let (before, most) = (self.before[index], self.most[index]);
             let returned = eventually_async(SETTLE, || {

@@ -101,7 +101,10 @@ fn frame_head(first: u8, length: u64) -> Vec<u8> {
 
 fn large_frames(shores: &Shores) -> Cost {
     const SIZE: u64 = 16 << 20;
-    let query = format!("command=sh&command=-c&command=head%20-c%20{}%20%7C%20wc%20-c&stdin=true&stdout=true", SIZE - 1);
+    let query = format!(
+        "command=sh&command=-c&command=head%20-c%20{}%20%7C%20wc%20-c&stdin=true&stdout=true",
+        SIZE - 1
+    );
     let count = scaled(1, 8);
     for _ in 0..count {
         let mut socket = websocket(shores.gateway.address(), &query);
@@ -157,7 +160,8 @@ fn websocket_pings(shores: &Shores) -> Cost {
 }
 
 fn tiny_fragments(shores: &Shores) -> Cost {
-    let script = "command=sh&command=-c&command=wc%20-c%20%3E%2Fdev%2Fnull%3B%20echo%20counted&stdin=true&stdout=true";
+    let script =
+        "command=sh&command=-c&command=wc%20-c%20%3E%2Fdev%2Fnull%3B%20echo%20counted&stdin=true&stdout=true";
     let mut socket = websocket(shores.gateway.address(), script);
     // Channel 0, and a message that never ends.
     socket.write_all(&[&frame_head(0x02, 1)[..], &[0]].concat()).expect("a beginning");
@@ -190,7 +194,13 @@ fn inflate_bombs(shores: &Shores) -> Cost {
     let mut deflate = Compress::new(Compression::best(), true);
     deflate.set_dictionary(DICTIONARY).expect("a new compressor takes a dictionary");
     let value = vec![b'0'; 16 << 20];
-    let raw = [&1_u32.to_be_bytes()[..], &6_u32.to_be_bytes(), b"x-bomb", &(value.len() as u32).to_be_bytes(), &value];
+    let raw = [
+        &1_u32.to_be_bytes()[..],
+        &6_u32.to_be_bytes(),
+        b"x-bomb",
+        &(value.len() as u32).to_be_bytes(),
+        &value,
+    ];
     let mut block = Vec::with_capacity(64 * 1024);
     deflate.compress_vec(&raw.concat(), &mut block, FlushCompress::Sync).expect("a compressor does not fail");
     assert!(block.len() < 64 * 1024, "{}", block.len());

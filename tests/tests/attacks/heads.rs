@@ -146,13 +146,16 @@ fn bad_connection(shores: &Shores, number: usize) -> usize {
     let request = match number % 5 {
         0 => random.bytes(200),
         1 => b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec(),
-        2 => b"GET /no/such/path HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n".to_vec(),
+        2 => b"GET /no/such/path HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+            .to_vec(),
         // Half a head, and away.
         3 => b"GET /api/v1/namespaces/default/pods/demo/exec?command=x HTTP/1.1\r\nHo".to_vec(),
         // A session, without a word behind it.
-        _ => b"GET /api/v1/namespaces/default/pods/demo/exec?command=true&stdout=true HTTP/1.1\r\nHost: x\r\n\
+        _ => {
+            b"GET /api/v1/namespaces/default/pods/demo/exec?command=true&stdout=true HTTP/1.1\r\nHost: x\r\n\
                Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n"
-            .to_vec(),
+                .to_vec()
+        }
     };
     let mut socket = connect(shores.gateway.address());
     // Refused in the middle is right.

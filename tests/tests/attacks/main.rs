@@ -82,11 +82,17 @@ fn main() -> ExitCode {
     let table = format!("{}{rows}", measure::HEADINGS);
     println!("\n{table}");
     if env::args().any(|word| word == "--write") {
-        let command = if is_long { "`STRAIT_LONG=1 cargo xtask attacks --write`" } else { "`cargo xtask attacks --write`" };
+        let command = if is_long {
+            "`STRAIT_LONG=1 cargo xtask attacks --write`"
+        } else {
+            "`cargo xtask attacks --write`"
+        };
         write_down("ROBUSTNESS.md", "attacks", &format!("{command}:\n\n{table}"));
     }
-    let failed: Vec<_> =
-        done.iter().filter_map(|(_, attack, measured)| Some((attack.name, measured.failure.as_ref()?))).collect();
+    let failed: Vec<_> = done
+        .iter()
+        .filter_map(|(_, attack, measured)| Some((attack.name, measured.failure.as_ref()?)))
+        .collect();
     for (name, failure) in &failed {
         println!("FAILED {name}: {failure}");
     }

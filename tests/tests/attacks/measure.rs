@@ -41,7 +41,8 @@ pub(crate) fn measure(attack: &Attack) -> Measured {
     let mut measured = Measured::default();
     let result = catch_unwind(AssertUnwindSafe(|| {
         let node = Server::node();
-        let upstream = attack.upstream.map_or_else(|| node.address(), |hostile| mixed(node.address(), hostile));
+        let upstream =
+            attack.upstream.map_or_else(|| node.address(), |hostile| mixed(node.address(), hostile));
         let gateway = Server::gateway(&format!("http://{upstream}"), attack.gateway);
         let shores = Shores { gateway, node };
         run(attack, &shores, &mut measured);

@@ -51,8 +51,7 @@ const WORD: &str = "hostile";
 /// Sessions that meet the attack: each ends with an error for its client.
 fn refused(shores: &Shores) -> Cost {
     let query = format!("command={WORD}&stdout=true");
-    let mut sockets: Vec<_> =
-        (0..CONNECTIONS).map(|_| websocket(shores.gateway.address(), &query)).collect();
+    let mut sockets: Vec<_> = (0..CONNECTIONS).map(|_| websocket(shores.gateway.address(), &query)).collect();
     for socket in &mut sockets {
         let mut said = String::new();
         while !said.contains(r#""status":"Failure""#) {

@@ -146,7 +146,7 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
             }
             let mut len = usize::MAX;
             if let Some(lead) = upstream.lead(lane.peek()) {
-                if !self.client.is_ready() {
+                if !self.is_answered {
                     break Flow::NeedPeer;
                 }
                 if !lane.has_room(lead, &self.client) {
