@@ -1,5 +1,6 @@
 //! Every chore of the project, as `cargo xtask NAME`. What CI does is `cargo xtask ci`.
 
+mod audit;
 mod bare_metal;
 mod firmware;
 mod fuzz;
@@ -7,9 +8,12 @@ mod image;
 mod instructions;
 mod msrv;
 mod proofs;
+mod requirements;
 mod run;
 mod size;
+mod sources;
 mod std_gateway;
+mod unsafe_code;
 
 use std::path::PathBuf;
 
@@ -31,8 +35,12 @@ struct Arguments {
 enum Chore {
     /// Everything that CI does, in its order.
     Ci,
-    /// Formatting, clippy and rustdoc, with warnings denied.
+    /// Formatting, clippy and rustdoc, with warnings denied; where unsafe code may stand; requirements and their tests.
     Lint,
+    /// Licences, duplicates, bans and sources of all dependencies, by cargo-deny, and advisories where they can be had.
+    Audit,
+    /// Writes docs/REQUIREMENTS.md: what the specifications demand, and which tests look at it.
+    Requirements,
     /// What can be shown about the engine on a Cortex-M3: it needs no allocator, it has no path to a panic behind the
     /// handshake, and its tests pass there.
     Proofs,
@@ -117,6 +125,8 @@ fn main() -> Result<()> {
     match Arguments::parse().chore {
         Chore::Ci => ci(),
         Chore::Lint => lint(),
+        Chore::Audit => audit::check(),
+        Chore::Requirements => requirements::write(),
         Chore::Proofs => proofs::check(),
         Chore::Firmware(what) => firmware::chore(what),
         Chore::Size { image: Some(image), .. } => size::image(&image),
@@ -139,6 +149,7 @@ fn ci() -> Result<()> {
     cargo(["test", "--workspace"])?;
     std_gateway::test(false)?;
     lint()?;
+    audit::check()?;
     msrv::check()?;
     proofs::check()?;
     firmware::test()?;
@@ -186,6 +197,8 @@ fn conformance(arguments: &[String]) -> Result<()> {
 }
 
 fn lint() -> Result<()> {
+    unsafe_code::check()?;
+    requirements::check()?;
     cargo(["fmt", "--all", "--check"])?;
     cargo(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"])?;
     // What the rest of the workspace turns on, or does not.

@@ -193,6 +193,8 @@ const CUTS: [(&str, Fault); 3] = [
 ];
 
 /// The table is written down with `STRAIT_WRITE=1`: `cargo xtask cuts --write`.
+///
+/// Covers: KEP4006-10
 #[tokio::test(start_paused = true)]
 async fn a_session_cut_at_every_byte_is_complete_or_an_error() {
     let is_long = long_tests_are_wanted("a session cut at every byte, and not at every tenth,");
@@ -225,6 +227,8 @@ async fn a_session_cut_at_every_byte_is_complete_or_an_error() {
 }
 
 /// It was sent the end of its output in front of the answer to the opening of the stream, ignored it, and waited.
+///
+/// Covers: SPDY-2.2.2-2
 #[tokio::test(start_paused = true)]
 async fn a_spdy_client_that_reads_slowly_gets_the_answers_before_the_output() {
     let stall = Fault::Stall { at: 7, seconds: 200 };
@@ -240,9 +244,9 @@ async fn a_spdy_client_that_reads_slowly_gets_the_answers_before_the_output() {
 async fn a_session_on_slow_connections_is_complete() {
     for seed in 0..60 {
         let mut random = Random::new(seed);
-        let length = random.length(200_000);
+        let pace = Pace::random(seed, &mut random);
+        let length = random.length(pace.most_input());
         let input = random.bytes(length);
-        let pace = Pace::Pieces { seed, most: 1 << (1 + random.below(16)) };
         let case = Case { seed, way: WAYS[random.below(4)], input, faults: [Fault::None; 4], pace };
         assert!(case.check().await, "{case}");
     }
@@ -256,17 +260,13 @@ async fn sessions_with_random_faults_are_complete_or_an_error() {
     let (mut complete, mut errors) = (0, 0);
     for seed in 0..seeds {
         let mut random = Random::new(seed);
-        let length = random.length(100_000);
+        let pace = if random.below(2) == 0 { Pace::Fast } else { Pace::random(seed, &mut random) };
+        let length = random.length(pace.most_input());
         let input = random.bytes(length);
         let mut faults = [Fault::None; 4];
         for _ in 0..=random.below(2) {
             faults[random.below(4)] = Fault::random(&mut random, 3 * length as u64);
         }
-        let pace = if random.below(2) == 0 {
-            Pace::Fast
-        } else {
-            Pace::Pieces { seed, most: 1 << (1 + random.below(16)) }
-        };
         let case = Case { seed, way: WAYS[random.below(4)], input, faults, pace };
         *(if case.check().await { &mut complete } else { &mut errors }) += 1;
     }

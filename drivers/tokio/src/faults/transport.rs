@@ -78,6 +78,18 @@ pub(super) enum Pace {
 }
 
 impl Pace {
+    pub(super) const fn random(seed: u64, random: &mut Random) -> Self {
+        Self::Pieces { seed, most: 1 << (1 + random.below(16)) }
+    }
+
+    /// So much gets through in a few minutes.
+    pub(super) const fn most_input(self) -> usize {
+        match self {
+            Self::Pieces { most, .. } if most < 100 => 1000 * most,
+            _ => 100_000,
+        }
+    }
+
     /// The same pace, in another order.
     pub(super) const fn with(self, number: u64) -> Self {
         match self {
