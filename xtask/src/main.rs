@@ -1,5 +1,6 @@
 //! Every chore of the project, as `cargo xtask NAME`. What CI does is `cargo xtask ci`.
 
+mod audit;
 mod bare_metal;
 mod firmware;
 mod fuzz;
@@ -7,9 +8,12 @@ mod image;
 mod instructions;
 mod msrv;
 mod proofs;
+mod requirements;
 mod run;
 mod size;
+mod sources;
 mod std_gateway;
+mod unsafe_code;
 
 use std::path::PathBuf;
 
@@ -31,8 +35,12 @@ struct Arguments {
 enum Chore {
     /// Everything that CI does, in its order.
     Ci,
-    /// Formatting, clippy and rustdoc, with warnings denied.
+    /// Formatting, clippy and rustdoc, with warnings denied; where unsafe code may stand; requirements and their tests.
     Lint,
+    /// Licences, duplicates, bans and sources of all dependencies, by cargo-deny, and advisories where they can be had.
+    Audit,
+    /// Writes docs/REQUIREMENTS.md: what the specifications demand, and which tests look at it.
+    Requirements,
     /// What can be shown about the engine on a Cortex-M3: it needs no allocator, it has no path to a panic behind the
     /// handshake, and its tests pass there.
     Proofs,
@@ -73,6 +81,30 @@ enum Chore {
         #[arg(long)]
         all: bool,
     },
+    /// Mixed real load through gateways and nodes, whose connections and programs break at random; every byte is checked.
+    Soak {
+        /// How long.
+        #[arg(long, default_value_t = 3.0)]
+        minutes: f64,
+        /// Which load and which faults; each run prints the one it took.
+        #[arg(long)]
+        seed: Option<u64>,
+        /// Writes the summary into docs/ROBUSTNESS.md.
+        #[arg(long)]
+        write: bool,
+    },
+    /// What a hostile client or upstream costs a gateway: memory and CPU time, each with its bound. `STRAIT_LONG=1` takes many more connections.
+    Attacks {
+        /// Writes the table into docs/ROBUSTNESS.md.
+        #[arg(long)]
+        write: bool,
+    },
+    /// A session in memory whose connections are cut at every byte, and under 5,000 seeds of random faults.
+    Cuts {
+        /// Writes the table into docs/ROBUSTNESS.md.
+        #[arg(long)]
+        write: bool,
+    },
     /// Looks at any server or client of Kubernetes' streams: see docs/CONFORMANCE.md.
     #[command(disable_help_flag = true)]
     Conformance {
@@ -93,6 +125,8 @@ fn main() -> Result<()> {
     match Arguments::parse().chore {
         Chore::Ci => ci(),
         Chore::Lint => lint(),
+        Chore::Audit => audit::check(),
+        Chore::Requirements => requirements::write(),
         Chore::Proofs => proofs::check(),
         Chore::Firmware(what) => firmware::chore(what),
         Chore::Size { image: Some(image), .. } => size::image(&image),
@@ -101,6 +135,9 @@ fn main() -> Result<()> {
         Chore::Fuzz { targets, seconds } => fuzz::run(&targets, seconds),
         Chore::Peers { names, full } => peers(&names, full),
         Chore::StdGateway { all } => std_gateway::test(all),
+        Chore::Soak { minutes, seed, write } => soak(minutes, seed, write),
+        Chore::Attacks { write } => attacks(write),
+        Chore::Cuts { write } => cuts(write),
         Chore::Conformance { arguments } => conformance(&arguments),
         Chore::Completions => completions(),
         Chore::Man => manual(),
@@ -112,6 +149,7 @@ fn ci() -> Result<()> {
     cargo(["test", "--workspace"])?;
     std_gateway::test(false)?;
     lint()?;
+    audit::check()?;
     msrv::check()?;
     proofs::check()?;
     firmware::test()?;
@@ -119,6 +157,7 @@ fn ci() -> Result<()> {
     peers(&[], false)?;
     bench_smoke()?;
     fuzz::run(&[], 10)?;
+    soak(3.0, None, false)?;
     cargo(["run", "--release", "--", "demo", "--once"])
 }
 
@@ -130,11 +169,36 @@ fn peers(names: &[String], full: bool) -> Result<()> {
         .run()
 }
 
+fn soak(minutes: f64, seed: Option<u64>, write: bool) -> Result<()> {
+    run::command("cargo")
+        .args(["run", "--quiet", "--package", "strait-tests", "--example", "soak", "--"])
+        .args([format!("--minutes={minutes}")])
+        .args(seed.map(|seed| format!("--seed={seed}")))
+        .args(write.then_some("--write"))
+        .run()
+}
+
+fn attacks(write: bool) -> Result<()> {
+    run::command("cargo")
+        .args(["test", "--quiet", "--package", "strait-tests", "--test", "attacks", "--"])
+        .args(write.then_some("--write"))
+        .run()
+}
+
+fn cuts(write: bool) -> Result<()> {
+    let command = run::command("cargo")
+        .args(["test", "--package", "strait-tokio", "--lib", "faults", "--", "--nocapture"])
+        .env("STRAIT_LONG", "1");
+    if write { command.env("STRAIT_WRITE", "1") } else { command }.run()
+}
+
 fn conformance(arguments: &[String]) -> Result<()> {
     run::command("cargo").args(["run", "--quiet", "--package", "spdyspec", "--"]).args(arguments).run()
 }
 
 fn lint() -> Result<()> {
+    unsafe_code::check()?;
+    requirements::check()?;
     cargo(["fmt", "--all", "--check"])?;
     cargo(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"])?;
     // What the rest of the workspace turns on, or does not.

@@ -151,7 +151,7 @@ impl<C: Leg, U: Leg> ExecBridge<C, U> {
             if !upstream.can_receive() {
                 break Flow::NeedWrite;
             }
-            if self.client.is_ready()
+            if self.is_answered
                 && lane.pass(upstream, &mut self.client, self.outputs.of_bytes(), &mut self.carried)
             {
                 self.liveness.heard(Side::Upstream, now);
@@ -159,7 +159,7 @@ impl<C: Leg, U: Leg> ExecBridge<C, U> {
             }
             let mut len = usize::MAX;
             if let Some(lead) = upstream.lead(lane.peek()) {
-                if !self.client.is_ready() {
+                if !self.is_answered {
                     break Flow::NeedPeer;
                 }
                 if !lane.has_room(lead, &self.client) {

@@ -3,6 +3,7 @@
 use super::*;
 use crate::k8s;
 
+/// Covers: K8S-STREAMS-1
 #[test]
 fn streams_that_are_not_accepted_in_time_end_the_session() {
     let mut session = Session::opening(ALL, MEMORY);
