@@ -23,8 +23,13 @@
 //! Cuts: 0 is all at once, 1 byte by byte, any other number the seed of random pieces.
 
 mod exec_bridge;
+mod http_differential;
 mod http_head;
+mod http_reference;
+mod inflate_differential;
+mod json_differential;
 mod k8s_text;
+mod leg_receiver;
 mod pieces;
 mod ports_bridge;
 mod rig;
@@ -35,28 +40,39 @@ mod tunnel_bridge;
 mod websocket;
 mod ws_differential;
 mod ws_receiver;
+mod ws_sender;
 
 pub use exec_bridge::{Report, exec_bridge, play};
+pub use http_differential::http_differential;
 pub use http_head::http_head;
+pub use inflate_differential::inflate_differential;
+pub use json_differential::json_differential;
 pub use k8s_text::k8s_text;
+pub use leg_receiver::leg_receiver;
 pub use pieces::Dice;
 pub use ports_bridge::{play_ports, ports_bridge};
 pub use spdy_receiver::spdy_receiver;
 pub use tunnel_bridge::{play_tunnel, tunnel_bridge};
 pub use ws_differential::ws_differential;
 pub use ws_receiver::ws_receiver;
+pub use ws_sender::ws_sender;
 
 /// A fuzz body by its name, which is also that of its corpus and of its target.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All fuzz bodies.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 13] = [
     ("exec_bridge", exec_bridge),
+    ("http_differential", http_differential),
     ("http_head", http_head),
+    ("inflate_differential", inflate_differential),
+    ("json_differential", json_differential),
     ("k8s_text", k8s_text),
+    ("leg_receiver", leg_receiver),
     ("ports_bridge", ports_bridge),
     ("spdy_receiver", spdy_receiver),
     ("tunnel_bridge", tunnel_bridge),
     ("ws_differential", ws_differential),
     ("ws_receiver", ws_receiver),
+    ("ws_sender", ws_sender),
 ];
