@@ -48,9 +48,8 @@ fn check_request(request: &Request<'_>, head: &Head) {
     check(request.version, request.headers.iter().map(|header| (header.name, header.value)), head);
     assert_eq!(request.body(), body(head.length, Body::None));
     assert_eq!(request.keeps_alive(), keeps_alive(head));
-    let wants_upgrade = head.is_11
-        && head.connection_has("upgrade")
-        && request.headers.tokens("Upgrade").next().is_some();
+    let wants_upgrade =
+        head.is_11 && head.connection_has("upgrade") && request.headers.tokens("Upgrade").next().is_some();
     assert_eq!(request.wants_upgrade(), wants_upgrade);
 }
 

@@ -90,7 +90,8 @@ fn start_line(line: &[u8]) -> Option<(Start, bool)> {
     }
     let [method, target, last] = words[..] else { return None };
     let is_method = is_token(method) && method.len() <= LONGEST_METHOD;
-    let is_target = target.first() == Some(&b'/') && target.iter().all(|&byte| is_visible(byte) && byte != b'#');
+    let is_target =
+        target.first() == Some(&b'/') && target.iter().all(|&byte| is_visible(byte) && byte != b'#');
     if !is_method || !is_target {
         return None;
     }
@@ -135,8 +136,7 @@ impl Head {
     }
 
     fn host_is_right(&self) -> bool {
-        let is_right =
-            |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(byte);
+        let is_right = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(byte);
         match &values(&self.headers, "host")[..] {
             [] => !self.is_11,
             [host, ..] => !host.is_empty() && host.iter().all(is_right),

@@ -70,11 +70,17 @@ fn status(text: &[u8]) {
     }
 }
 
+/// What a status says.
 #[derive(Debug, PartialEq)]
-enum Meaning {
+pub(crate) enum Meaning {
     Success,
     Exit(u32),
     Failure { code: Option<u16>, reason: String, message: String },
+}
+
+/// What these bytes say, if they are a status.
+pub(crate) fn meaning_of(json: &[u8]) -> Option<Meaning> {
+    serde_json::from_slice(json).ok().and_then(|json| meaning(&json).ok())
 }
 
 impl Meaning {

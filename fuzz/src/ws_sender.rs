@@ -1,6 +1,6 @@
+use strait::k8s::Channel;
 use strait::leg::{Close, Framing, TunnelLeg};
 use strait::ws::{CloseCode, FrameHeader, MaskKeys, Opcode, Sender, mask};
-use strait::k8s::Channel;
 use strait::{Limits, Role};
 
 use crate::script::Script;

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
@@ -56,8 +57,11 @@ enum Chore {
         /// Names of targets.
         targets: Vec<String>,
         /// Seconds for each target.
-        #[arg(long, default_value_t = 60)]
-        seconds: u32,
+        #[arg(long, default_value_t = 60, conflicts_with = "minutes")]
+        seconds: u64,
+        /// Minutes for each target.
+        #[arg(long)]
+        minutes: Option<u64>,
     },
     /// Runs Strait among peers that others have written, and writes the tables of docs/PEERS.md.
     Peers {
@@ -98,7 +102,9 @@ fn main() -> Result<()> {
         Chore::Size { image: Some(image), .. } => size::image(&image),
         Chore::Size { write, image: None } => size::check(write),
         Chore::Msrv => msrv::check(),
-        Chore::Fuzz { targets, seconds } => fuzz::run(&targets, seconds),
+        Chore::Fuzz { targets, seconds, minutes } => {
+            fuzz::run(&targets, Duration::from_secs(minutes.map_or(seconds, |minutes| 60 * minutes)))
+        }
         Chore::Peers { names, full } => peers(&names, full),
         Chore::StdGateway { all } => std_gateway::test(all),
         Chore::Conformance { arguments } => conformance(&arguments),
@@ -118,7 +124,7 @@ fn ci() -> Result<()> {
     size::check(false)?;
     peers(&[], false)?;
     bench_smoke()?;
-    fuzz::run(&[], 10)?;
+    fuzz::run(&[], Duration::from_secs(5))?;
     cargo(["run", "--release", "--", "demo", "--once"])
 }
 

@@ -1,6 +1,8 @@
 //! What the seed corpus is made from: the byte vectors of the engine's tests, and small inputs made by hand.
 
 mod forwards;
+mod gateways;
+mod models;
 mod sessions;
 mod texts;
 mod tunnels;
@@ -14,6 +16,7 @@ use vectors::Vector;
 pub(crate) fn of(target: &str) -> Seeds {
     match target {
         "exec_bridge" => sessions::all(),
+        "gateway" => gateways::all(),
         "http_differential" => behind(2, &[], texts::heads()),
         "http_head" => texts::heads(),
         "inflate_differential" => header_blocks(),
@@ -21,6 +24,7 @@ pub(crate) fn of(target: &str) -> Seeds {
         "k8s_text" => texts::of_kubernetes(),
         "leg_receiver" => legs(),
         "ports_bridge" => forwards::all(),
+        "session_model" => models::all(),
         "spdy_receiver" => spdy(),
         "tunnel_bridge" => tunnels::all(),
         "ws_differential" => {
@@ -73,19 +77,38 @@ fn legs() -> Seeds {
             (true, _, true) => 20,
             (false, _, true) => 21,
             (_, true, _) => 24,
-            (true, ..) => if base64 { 4 } else { 0 },
-            (false, ..) => if base64 { 10 } else { 6 },
+            (true, ..) => {
+                if base64 {
+                    4
+                } else {
+                    0
+                }
+            }
+            (false, ..) => {
+                if base64 {
+                    10
+                } else {
+                    6
+                }
+            }
         };
         seeds.insert(name, [&[leg, 1], &seed[2..]].concat());
     }
     for (name, seed) in spdy() {
-        let leg = if name.starts_with("spdy.pf") { 22 } else if seed[0] & 1 == 0 { 16 } else { 12 };
+        let leg = if name.starts_with("spdy.pf") {
+            22
+        } else if seed[0] & 1 == 0 {
+            16
+        } else {
+            12
+        };
         if name.starts_with("sequence") || name.contains("pf") || name.starts_with("spdy.reply") {
             seeds.insert(name, [&[leg, 5], &seed[2..]].concat());
         }
     }
     seeds.insert("raw".into(), b"\x1a\x03any bytes".to_vec());
-    let in_tunnel = b"\x17\x01\x82\x0c\x80\x03\0\x06\0\0\0\x04\0\0\0\x02\x82\x03\0\0\0\x82\x07\x03\0\0\0\x02hi";
+    let in_tunnel =
+        b"\x17\x01\x82\x0c\x80\x03\0\x06\0\0\0\x04\0\0\0\x02\x82\x03\0\0\0\x82\x07\x03\0\0\0\x02hi";
     seeds.insert("tunnelled".into(), in_tunnel.to_vec());
     seeds
 }
