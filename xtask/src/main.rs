@@ -1,6 +1,7 @@
 //! Every chore of the project, as `cargo xtask NAME`. What CI does is `cargo xtask ci`.
 
 mod bare_metal;
+mod coverage;
 mod firmware;
 mod fuzz;
 mod image;
@@ -63,6 +64,8 @@ enum Chore {
         #[arg(long)]
         minutes: Option<u64>,
     },
+    /// Says which lines of the engine its tests and the fuzz bodies over their seeds do not reach.
+    Coverage,
     /// Runs Strait among peers that others have written, and writes the tables of docs/PEERS.md.
     Peers {
         /// Names of suites; all of them by default.
@@ -105,6 +108,7 @@ fn main() -> Result<()> {
         Chore::Fuzz { targets, seconds, minutes } => {
             fuzz::run(&targets, Duration::from_secs(minutes.map_or(seconds, |minutes| 60 * minutes)))
         }
+        Chore::Coverage => coverage::run(),
         Chore::Peers { names, full } => peers(&names, full),
         Chore::StdGateway { all } => std_gateway::test(all),
         Chore::Conformance { arguments } => conformance(&arguments),
