@@ -2,6 +2,7 @@
 
 mod audit;
 mod bare_metal;
+mod coverage;
 mod firmware;
 mod fuzz;
 mod image;
@@ -19,6 +20,7 @@ use std::path::PathBuf;
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
@@ -64,9 +66,14 @@ enum Chore {
         /// Names of targets.
         targets: Vec<String>,
         /// Seconds for each target.
-        #[arg(long, default_value_t = 60)]
-        seconds: u32,
+        #[arg(long, default_value_t = 60, conflicts_with = "minutes")]
+        seconds: u64,
+        /// Minutes for each target.
+        #[arg(long)]
+        minutes: Option<u64>,
     },
+    /// Says which lines of the engine its tests and the fuzz bodies over their seeds do not reach.
+    Coverage,
     /// Runs Strait among peers that others have written, and writes the tables of docs/PEERS.md.
     Peers {
         /// Names of suites; all of them by default.
@@ -132,7 +139,10 @@ fn main() -> Result<()> {
         Chore::Size { image: Some(image), .. } => size::image(&image),
         Chore::Size { write, image: None } => size::check(write),
         Chore::Msrv => msrv::check(),
-        Chore::Fuzz { targets, seconds } => fuzz::run(&targets, seconds),
+        Chore::Fuzz { targets, seconds, minutes } => {
+            fuzz::run(&targets, Duration::from_secs(minutes.map_or(seconds, |minutes| 60 * minutes)))
+        }
+        Chore::Coverage => coverage::run(),
         Chore::Peers { names, full } => peers(&names, full),
         Chore::StdGateway { all } => std_gateway::test(all),
         Chore::Soak { minutes, seed, write } => soak(minutes, seed, write),
@@ -156,8 +166,8 @@ fn ci() -> Result<()> {
     size::check(false)?;
     peers(&[], false)?;
     bench_smoke()?;
-    fuzz::run(&[], 10)?;
     soak(3.0, None, false)?;
+    fuzz::run(&[], Duration::from_secs(5))?;
     cargo(["run", "--release", "--", "demo", "--once"])
 }
 
