@@ -8,6 +8,7 @@ mod fuzz;
 mod image;
 mod instructions;
 mod msrv;
+mod perf_gate;
 mod proofs;
 mod requirements;
 mod run;
@@ -123,8 +124,13 @@ enum Chore {
     Completions,
     /// Writes the manual pages to target/man.
     Man,
-    /// Runs each benchmark once, to see that it works and that what it carries is right.
-    BenchSmoke,
+    /// Draws a flame graph of a scenario, or of another case of the benchmarks: see `docs/PERF_GATE.md`.
+    Profile {
+        /// Its name.
+        scenario: Option<String>,
+    },
+    /// Compares what the engine costs with the committed baseline: see `docs/PERF_GATE.md`.
+    PerfGate(perf_gate::Options),
 }
 
 fn main() -> Result<()> {
@@ -151,7 +157,8 @@ fn main() -> Result<()> {
         Chore::Conformance { arguments } => conformance(&arguments),
         Chore::Completions => completions(),
         Chore::Man => manual(),
-        Chore::BenchSmoke => bench_smoke(),
+        Chore::Profile { scenario } => profile(scenario.as_deref()),
+        Chore::PerfGate(options) => perf_gate::chore(&options),
     }
 }
 
@@ -165,7 +172,7 @@ fn ci() -> Result<()> {
     firmware::test()?;
     size::check(false)?;
     peers(&[], false)?;
-    bench_smoke()?;
+    perf_gate::chore(&perf_gate::Options::default())?;
     soak(3.0, None, false)?;
     fuzz::run(&[], Duration::from_secs(5))?;
     cargo(["run", "--release", "--", "demo", "--once"])
@@ -200,6 +207,11 @@ fn cuts(write: bool) -> Result<()> {
         .args(["test", "--package", "strait-tokio", "--lib", "faults", "--", "--nocapture"])
         .env("STRAIT_LONG", "1");
     if write { command.env("STRAIT_WRITE", "1") } else { command }.run()
+}
+
+fn profile(scenario: Option<&str>) -> Result<()> {
+    let run = ["run", "--quiet", "--profile", "bench", "--package", "strait-profile", "--"];
+    run::command("cargo").args(run).args(scenario).run()
 }
 
 fn conformance(arguments: &[String]) -> Result<()> {
@@ -237,8 +249,4 @@ fn completions() -> Result<()> {
 fn manual() -> Result<()> {
     fs::create_dir_all("target/man")?;
     cargo(["run", "--quiet", "--", "man", "target/man"])
-}
-
-fn bench_smoke() -> Result<()> {
-    cargo(["bench", "--package", "strait-bench", "--", "--test"])
 }
