@@ -57,6 +57,7 @@ mod tests {
         bytes.iter().enumerate().map(|(i, byte)| byte ^ key[(offset.wrapping_add(i)) % 4]).collect()
     }
 
+    /// Covers: RFC6455-5.3-1
     #[test]
     fn equals_the_byte_loop_at_every_offset_length_and_alignment() {
         let source: Vec<u8> = (0..150_u8).map(|i| i.wrapping_mul(37)).collect();
