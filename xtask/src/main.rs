@@ -1,12 +1,14 @@
 //! Every chore of the project, as `cargo xtask NAME`. What CI does is `cargo xtask ci`.
 
 mod bare_metal;
+mod bench;
 mod firmware;
 mod fuzz;
 mod image;
 mod instructions;
 mod msrv;
 mod proofs;
+mod report;
 mod run;
 mod size;
 mod std_gateway;
@@ -84,6 +86,15 @@ enum Chore {
     Completions,
     /// Writes the manual pages to target/man.
     Man,
+    /// Measures whole translators over loopback: see docs/LAB.md.
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// Arguments of the rig: `[SCENARIO...] [--target NAME] [--seconds N] [--short]`; `--help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Writes what was measured last as a page with plots, and as the table of the goals.
+    Report(report::Options),
     /// Runs each benchmark once, to see that it works and that what it carries is right.
     BenchSmoke,
 }
@@ -104,6 +115,8 @@ fn main() -> Result<()> {
         Chore::Conformance { arguments } => conformance(&arguments),
         Chore::Completions => completions(),
         Chore::Man => manual(),
+        Chore::Bench { arguments } => bench::run(&arguments),
+        Chore::Report(options) => report::report(&options),
         Chore::BenchSmoke => bench_smoke(),
     }
 }
