@@ -132,7 +132,9 @@ fn ci() -> Result<()> {
     peers(&[], false)?;
     bench_smoke()?;
     fuzz::run(&[], 10)?;
-    cargo(["run", "--release", "--", "demo", "--once"])
+    cargo(["run", "--release", "--", "demo", "--once"])?;
+    bench::run(&["--short".into()])?;
+    report::report(&report::Options { check: true, ..report::Options::default() })
 }
 
 fn peers(names: &[String], full: bool) -> Result<()> {

@@ -20,11 +20,11 @@ const BEGIN: &str = "<!-- goals: cargo xtask report --write -->\n";
 const END: &str = "<!-- end of goals -->";
 
 /// What is done with the report besides writing its page.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(crate) struct Options {
     /// Looks at the page in a browser: it loads without an error, and all plots are there.
     #[arg(long)]
-    check: bool,
+    pub(crate) check: bool,
     /// Writes the table into README.md and docs/LAB.md.
     #[arg(long)]
     write: bool,

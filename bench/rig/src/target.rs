@@ -107,7 +107,10 @@ impl Target {
                 command
             }
             Kind::Other => {
-                let words = programs.other.iter().map(|word| word.replace("{upstream}", &url));
+                let words = programs
+                    .other
+                    .iter()
+                    .map(|word| word.replace("{upstream}", &url).replace("{address}", &upstream.to_string()));
                 let words: Vec<String> = words.collect();
                 let (program, arguments) = words.split_first().context("no command")?;
                 let mut command = Command::new(program);

@@ -8,7 +8,7 @@ use super::records::{Record, Records};
 pub(crate) struct Goal {
     /// What stands in the table.
     name: &'static str,
-    goal: &'static str,
+    wanted: &'static str,
     scenario: &'static str,
     figure: &'static str,
     /// Whose figures are compared.
@@ -110,15 +110,15 @@ pub(crate) const ENGINE: &str = "engine";
 
 const fn goal(
     name: &'static str,
-    goal: &'static str,
+    wanted: &'static str,
     [scenario, figure]: [&'static str; 2],
     bound: Bound,
 ) -> Goal {
-    Goal { name, goal, scenario, figure, target: "strait", bound }
+    Goal { name, wanted, scenario, figure, target: "strait", bound }
 }
 
-const fn engine(name: &'static str, goal: &'static str, scenario: &'static str, most: f64) -> Goal {
-    Goal { name, goal, scenario, figure: INSTRUCTIONS, target: ENGINE, bound: AtMost(most, Nothing) }
+const fn engine(name: &'static str, wanted: &'static str, scenario: &'static str, most: f64) -> Goal {
+    Goal { name, wanted, scenario, figure: INSTRUCTIONS, target: ENGINE, bound: AtMost(most, Nothing) }
 }
 
 impl Goal {
@@ -176,8 +176,8 @@ impl Goal {
             Some(measured) if self.margin(measured) >= 1.0 => "yes",
             Some(_) => "**no**",
         };
-        let Self { name, goal, target, .. } = self;
-        format!("| {name} | {goal} | {} | {} | {} | {reached} |", cell(target), cell("go"), cell("relay"))
+        let Self { name, wanted, target, .. } = self;
+        format!("| {name} | {wanted} | {} | {} | {} | {reached} |", cell(target), cell("go"), cell("relay"))
     }
 }
 
