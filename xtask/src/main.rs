@@ -7,6 +7,7 @@ mod fuzz;
 mod image;
 mod instructions;
 mod msrv;
+mod perf_gate;
 mod proofs;
 mod report;
 mod run;
@@ -95,8 +96,8 @@ enum Chore {
     },
     /// Writes what was measured last as a page with plots, and as the table of the goals.
     Report(report::Options),
-    /// Runs each benchmark once, to see that it works and that what it carries is right.
-    BenchSmoke,
+    /// Compares what the engine costs with the committed baseline: see `docs/PERF_GATE.md`.
+    PerfGate(perf_gate::Options),
 }
 
 fn main() -> Result<()> {
@@ -117,7 +118,7 @@ fn main() -> Result<()> {
         Chore::Man => manual(),
         Chore::Bench { arguments } => bench::run(&arguments),
         Chore::Report(options) => report::report(&options),
-        Chore::BenchSmoke => bench_smoke(),
+        Chore::PerfGate(options) => perf_gate::chore(&options),
     }
 }
 
@@ -130,11 +131,11 @@ fn ci() -> Result<()> {
     firmware::test()?;
     size::check(false)?;
     peers(&[], false)?;
-    bench_smoke()?;
+    perf_gate::chore(&perf_gate::Options::default())?;
     fuzz::run(&[], 10)?;
     cargo(["run", "--release", "--", "demo", "--once"])?;
     bench::run(&["--short".into()])?;
-    report::report(&report::Options { check: true, ..report::Options::default() })
+    report::check()
 }
 
 fn peers(names: &[String], full: bool) -> Result<()> {
@@ -178,8 +179,4 @@ fn completions() -> Result<()> {
 fn manual() -> Result<()> {
     fs::create_dir_all("target/man")?;
     cargo(["run", "--quiet", "--", "man", "target/man"])
-}
-
-fn bench_smoke() -> Result<()> {
-    cargo(["bench", "--package", "strait-bench", "--", "--test"])
 }

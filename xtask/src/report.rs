@@ -24,13 +24,18 @@ const END: &str = "<!-- end of goals -->";
 pub(crate) struct Options {
     /// Looks at the page in a browser: it loads without an error, and all plots are there.
     #[arg(long)]
-    pub(crate) check: bool,
+    check: bool,
     /// Writes the table into README.md and docs/LAB.md.
     #[arg(long)]
     write: bool,
     /// Appends the goals' figures to bench/history.jsonl, as those of the commit that is checked out.
     #[arg(long)]
     record: bool,
+}
+
+/// Writes the page, and looks at it.
+pub(crate) fn check() -> Result<()> {
+    report(&Options { check: true, ..Options::default() })
 }
 
 /// Writes `target/lab/report.html`.

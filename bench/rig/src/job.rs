@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Error, Result, anyhow, bail};
@@ -137,22 +137,32 @@ impl Latch {
 
 /// Jobs by the number that stands in the session's command.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Jobs(Arc<Mutex<(u64, HashMap<u64, Arc<Job>>)>>);
+pub(crate) struct Jobs(Arc<Mutex<Numbered>>);
+
+#[derive(Debug, Default)]
+struct Numbered {
+    last: u64,
+    jobs: HashMap<u64, Arc<Job>>,
+}
 
 impl Jobs {
     pub(crate) fn add(&self, job: &Arc<Job>) -> u64 {
-        let mut jobs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        jobs.0 += 1;
-        let number = jobs.0;
-        jobs.1.insert(number, Arc::clone(job));
+        let mut numbered = self.lock();
+        numbered.last += 1;
+        let number = numbered.last;
+        numbered.jobs.insert(number, Arc::clone(job));
         number
     }
 
     pub(crate) fn find(&self, number: u64) -> Option<Arc<Job>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).1.get(&number).cloned()
+        self.lock().jobs.get(&number).cloned()
     }
 
     pub(crate) fn remove(&self, number: u64) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).1.remove(&number);
+        self.lock().jobs.remove(&number);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Numbered> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

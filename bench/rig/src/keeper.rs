@@ -15,7 +15,7 @@ pub(crate) struct Keeper<L>(Arc<Kept<L>>);
 
 struct Kept<L> {
     epoll: OwnedFd,
-    links: Mutex<HashMap<u64, Link<L>>>,
+    links: Mutex<HashMap<i32, Link<L>>>,
 }
 
 impl<L> Clone for Keeper<L> {
@@ -36,7 +36,9 @@ impl<L: Framing + Send + 'static> Keeper<L> {
                 events.clear();
                 let waited = epoll::wait(&kept.0.epoll, rustix::buffer::spare_capacity(&mut events), None);
                 if waited.is_ok() {
-                    events.iter().for_each(|event| kept.attend(event.data.u64()));
+                    for event in &events {
+                        kept.attend(event.data.u64().cast_signed() as i32);
+                    }
                 }
             }
         });
@@ -47,7 +49,12 @@ impl<L: Framing + Send + 'static> Keeper<L> {
         link.received(|_, _, _| Ok(()))?;
         let mut links = self.links();
         let number = link.number();
-        epoll::add(&self.0.epoll, &link, epoll::EventData::new_u64(number), epoll::EventFlags::IN)?;
+        epoll::add(
+            &self.0.epoll,
+            &link,
+            epoll::EventData::new_u64(i64::from(number).cast_unsigned()),
+            epoll::EventFlags::IN,
+        )?;
         links.insert(number, link);
         Ok(())
     }
@@ -62,7 +69,7 @@ impl<L: Framing + Send + 'static> Keeper<L> {
         self.links().clear();
     }
 
-    fn attend(&self, number: u64) {
+    fn attend(&self, number: i32) {
         let mut links = self.links();
         let Some(link) = links.get_mut(&number) else { return };
         // It has something to read, so this does not wait.
@@ -71,7 +78,7 @@ impl<L: Framing + Send + 'static> Keeper<L> {
         }
     }
 
-    fn links(&self) -> MutexGuard<'_, HashMap<u64, Link<L>>> {
+    fn links(&self) -> MutexGuard<'_, HashMap<i32, Link<L>>> {
         self.0.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -101,8 +101,8 @@ impl<L: Framing> Link<L> {
     }
 
     /// Tells it from all others of this program.
-    pub(crate) fn number(&self) -> u64 {
-        self.stream.as_raw_fd() as u64
+    pub(crate) fn number(&self) -> i32 {
+        self.stream.as_raw_fd()
     }
 
     /// Ends this side's half.

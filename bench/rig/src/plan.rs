@@ -105,8 +105,8 @@ impl Rig<'_> {
         };
         let named: Vec<_> = known().filter(is_named).collect();
         if named.is_empty() {
-            let names: Vec<_> = known().map(|scenario| scenario.name).collect();
-            bail!("the rig knows no such scenario; there are {}", names.join(", "));
+            let all: Vec<_> = known().map(|scenario| scenario.name).collect();
+            bail!("the rig knows no such scenario; there are {}", all.join(", "));
         }
         Ok(named)
     }
@@ -121,9 +121,10 @@ impl Rig<'_> {
             if *kind == Kind::Other && self.programs.other.is_empty() {
                 return false;
             }
-            match named.is_empty() {
-                true => !self.arguments.short || SHORT_TARGETS.contains(kind),
-                false => named.iter().any(|name| name == kind.name()),
+            if named.is_empty() {
+                !self.arguments.short || SHORT_TARGETS.contains(kind)
+            } else {
+                named.iter().any(|name| name == kind.name())
             }
         };
         let mut targets = Vec::new();

@@ -22,7 +22,7 @@ pub(crate) enum Kind {
     Relay,
     /// tokio's `copy_bidirectional_with_sizes` with 64 KiB, on the same runtime.
     Copy,
-    /// HAProxy in TCP mode.
+    /// `HAProxy` in TCP mode.
     HaProxy,
     /// Nothing.
     Direct,
@@ -38,14 +38,13 @@ impl Kind {
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
-            Self::Strait => "strait",
+            Self::Strait | Self::Counted => "strait",
             Self::Go => "go",
             Self::Relay => "relay",
             Self::Copy => "copy_bidirectional",
             Self::HaProxy => "haproxy",
             Self::Direct => "direct",
             Self::Other => "other",
-            Self::Counted => "strait",
         }
     }
 
@@ -77,7 +76,7 @@ pub(crate) struct Target {
     /// Where clients connect to.
     pub(crate) address: SocketAddr,
     process: Option<Process>,
-    /// Configuration of HAProxy, removed with this value.
+    /// Configuration of `HAProxy`, removed with this value.
     _configuration: Option<tempfile::NamedTempFile>,
 }
 

@@ -143,8 +143,8 @@ fn instructions(records: &Records) -> Chart {
     let line = |(name, prefix): (&str, &str)| {
         let own = records.of(INSTRUCTIONS).filter(|record| record.target == ENGINE);
         let place = |record: &Record| {
-            let scenario =
-                Scenario::find(&record.scenario).filter(|scenario| scenario.name.starts_with(prefix))?;
+            let name = record.scenario.strip_prefix("bridge/").filter(|name| name.starts_with(prefix))?;
+            let scenario = Scenario::find(name)?;
             Some(point(size(scenario)?, record))
         };
         let mut points: Vec<_> = own.filter_map(place).collect();

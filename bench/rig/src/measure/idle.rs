@@ -46,10 +46,10 @@ fn through<C: Client>(run: &mut Run<'_>, upstream: &Keeper<ServerLeg>) -> Result
     }
     thread::sleep(SETTLE);
     let after = memory()?;
-    let [user, sockets, slab] =
+    let [own, sockets, slab] =
         std::array::from_fn(|at| (after[at] as f64 - before[at] as f64) / count as f64);
     run.add("idle sessions", "", count as f64)?;
-    run.add("memory per session", "B", user)?;
+    run.add("memory per session", "B", own)?;
     run.add("memory", "B", after[0] as f64)?;
     run.add("socket buffers per session", "B", sockets)?;
     // Both ends of both connections, and whatever else the system did.

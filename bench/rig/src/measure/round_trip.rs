@@ -15,7 +15,7 @@ use crate::traffic::encode;
 use crate::upstream::join;
 
 /// Messages are sent at this rate, whether or not those before have come back: slow enough for every target.
-const INTERVAL: Duration = Duration::from_micros(1000);
+const INTERVAL: Duration = Duration::from_millis(1);
 /// The sender sleeps up to this long before a message is due, and then waits for it awake: a timer is late by about as much.
 const AWAKE: Duration = Duration::from_micros(150);
 /// Of the first messages nobody is told: pages are touched, cores wake up.
