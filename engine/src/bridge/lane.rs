@@ -284,7 +284,9 @@ impl<B: Memory, const S: usize> Lane<B, S> {
             if let Some((front, back)) = bytes.split_at_mut_checked(free)
                 && let (Some(piece), Some(place)) = (front.get(range.clone()), back.get_mut(..count))
             {
-                place.copy_from_slice(piece);
+                for (to, from) in place.iter_mut().zip(piece) {
+                    *to = *from;
+                }
             }
         } else {
             // All that lies behind them moves forward.

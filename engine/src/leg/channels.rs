@@ -1,7 +1,8 @@
 use core::ops::Range;
 
+use super::LegError;
 use super::messages::{self, Messages, OUTBOX};
-use super::{LegError, base64};
+use crate::base64;
 use crate::k8s::{Channel, Subprotocol};
 use crate::limits::Limits;
 use crate::step::Step;
