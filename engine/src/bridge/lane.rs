@@ -2,8 +2,9 @@ use core::ops::Range;
 
 use heapless::Vec;
 
-use crate::k8s::Channel;
-use crate::leg::Framing;
+use super::Carried;
+use crate::k8s::{Channel, ChannelSet};
+use crate::leg::{Framing, Payload};
 use crate::shift::{rotate, shift};
 use crate::spdy::frame::MAX_LENGTH;
 
@@ -342,9 +343,40 @@ impl<B: Memory, const S: usize> Lane<B, S> {
     #[inline]
     pub(crate) fn has_room<L: Framing>(&self, lead: usize, leg: &L) -> bool {
         let () = Self::HOLDS_TWO;
+        self.start + lead >= self.floor() + self.header_max(leg) && self.segments.len() + 1 < S
+    }
+
+    /// Most that `leg` puts in front of what there is of the input, and of what it may be merged with.
+    #[inline]
+    fn header_max<L: Framing>(&self, leg: &L) -> usize {
         let most = MERGED.min(self.buffer.as_ref().len().saturating_sub(self.headroom));
-        let header = leg.header_max(self.end.saturating_sub(self.start).max(most));
-        self.start + lead >= self.floor() + header && self.segments.len() + 1 < S
+        leg.header_max(self.end.saturating_sub(self.start).max(most))
+    }
+
+    /// Passes on what [may pass](Framing::pass) of `channels`, as far as there is room, and tells whether there was any.
+    #[inline]
+    pub(crate) fn pass<F: Framing, T: Framing>(
+        &mut self,
+        from: &mut F,
+        to: &mut T,
+        channels: ChannelSet,
+        carried: &mut Carried,
+    ) -> bool {
+        let header = self.header_max(to);
+        let mut passed = false;
+        while self.segments.len() + 1 < S
+            && let lead = (self.floor() + header).saturating_sub(self.start)
+            && let Some(Payload { channel, range }) = from.pass(self.input(), lead, channels)
+        {
+            let at = self.consume(range.end);
+            carried.add(channel, range.len());
+            let payload = at + range.start..at + range.end;
+            if !payload.is_empty() && !self.merge(channel, &payload) {
+                self.begin(to, channel, payload);
+            }
+            passed = true;
+        }
+        passed
     }
 
     /// How much of the input can be framed by `leg` although there is no room for all of it; `None` if the output
@@ -368,26 +400,37 @@ impl<B: Memory, const S: usize> Lane<B, S> {
         if payload.is_empty() {
             return true;
         }
-        let small = payload.len() < SMALL;
-        if small
-            && let Some(open) = &mut self.open
-            && open.channel == channel
-            && open.payload.len() + payload.len() <= MERGED
-        {
-            let at = open.payload.end;
-            open.payload.end += payload.len();
-            self.relocate(payload, at);
-            return true;
-        }
+        self.merge(channel, &payload) || self.begin(leg, channel, payload)
+    }
+
+    /// Adds payload to the output as the beginning of a frame. False as in [`data`](Self::data).
+    #[inline]
+    fn begin<L: Framing>(&mut self, leg: &mut L, channel: Channel, payload: Range<usize>) -> bool {
         let framed = self.close_frame(leg);
-        let at = if small {
-            payload.start.min(self.floor() + leg.header_max(MERGED.min(self.buffer.as_ref().len())))
-        } else {
-            payload.start
-        };
+        if payload.len() >= SMALL {
+            self.open = Some(OpenFrame { channel, payload });
+            return framed;
+        }
+        let header = leg.header_max(MERGED.min(self.buffer.as_ref().len()));
+        let at = payload.start.min(self.floor() + header);
         self.open = Some(OpenFrame { channel, payload: at..at + payload.len() });
         self.relocate(payload, at);
         framed
+    }
+
+    /// Adds a small payload to the frame that is kept open, if that is of the same channel.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "25 of 190 instructions that a small frame takes")]
+    fn merge(&mut self, channel: Channel, payload: &Range<usize>) -> bool {
+        let Some(open) = &mut self.open else { return false };
+        let merged = open.payload.len() + payload.len();
+        if payload.len() >= SMALL || open.channel != channel || merged > MERGED {
+            return false;
+        }
+        let at = open.payload.end;
+        open.payload.end += payload.len();
+        self.relocate(payload.clone(), at);
+        true
     }
 
     /// True if there is room for a frame that ends a stream, behind all data.

@@ -17,7 +17,14 @@ impl<C: Leg, U: Leg> ExecBridge<C, U> {
             }
             // A client that writes before it has opened all its streams waits for no other peer than upstream.
             let flows = matches!(self.phase, Phase::Opening { .. } | Phase::Running);
-            let upstream = self.upstream.as_mut().filter(|upstream| flows && upstream.is_ready());
+            let mut upstream = self.upstream.as_mut().filter(|upstream| flows && upstream.is_ready());
+            if let Some(upstream) = &mut upstream
+                && upstream.can_send(Channel::STDIN)
+                && lane.pass(&mut self.client, *upstream, self.inputs.of_bytes(), &mut self.carried)
+            {
+                self.liveness.heard(Side::Client, now);
+                self.liveness.active(now);
+            }
             let mut len = usize::MAX;
             match (self.client.lead(lane.peek()), &upstream) {
                 (Some(_), None) if matches!(self.phase, Phase::Dialing | Phase::Opening { .. }) => {
@@ -143,6 +150,12 @@ impl<C: Leg, U: Leg> ExecBridge<C, U> {
             let Some(upstream) = &mut self.upstream else { break Flow::NeedInput };
             if !upstream.can_receive() {
                 break Flow::NeedWrite;
+            }
+            if self.client.is_ready()
+                && lane.pass(upstream, &mut self.client, self.outputs.of_bytes(), &mut self.carried)
+            {
+                self.liveness.heard(Side::Upstream, now);
+                self.liveness.active(now);
             }
             let mut len = usize::MAX;
             if let Some(lead) = upstream.lead(lane.peek()) {
