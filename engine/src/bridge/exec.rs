@@ -34,6 +34,8 @@ pub struct ExecBridge<C, U> {
     upstream_side: SideState,
     outcome: Option<Outcome>,
     carried: Carried,
+    /// All of the client's streams are open, and it was written the answers: one that gets DATA in front of them drops it.
+    is_answered: bool,
     /// The client was written all that there was.
     is_delivered: bool,
     ready_channel: Channel,
@@ -67,6 +69,7 @@ impl<C: Leg, U: Leg> ExecBridge<C, U> {
     /// A session of `streams` whose client is connected and whose upstream is not yet.
     pub fn new(client: C, streams: StreamSet, limits: &Limits) -> Self {
         Self {
+            is_answered: client.is_ready() && client.pending().is_empty(),
             client,
             upstream: None,
             phase: Phase::Dialing,
@@ -325,6 +328,7 @@ impl<C: Leg, U: Leg> ExecBridge<C, U> {
 
     /// Lets data flow when all streams of both sides are open.
     fn opened(&mut self) {
+        self.look_for_answers();
         let ready = self.client.is_ready() && self.upstream.as_ref().is_some_and(Leg::is_ready);
         if matches!(self.phase, Phase::Opening { .. }) && ready {
             self.phase = Phase::Running;
@@ -379,7 +383,12 @@ impl<C: Leg, U: Leg> ExecBridge<C, U> {
 
     /// True if the client may still open the stream on which the status comes.
     fn awaits_client(&self) -> bool {
-        !self.client.is_ready() && !self.client_side.ended && self.outcome != Some(Outcome::Shutdown)
+        !self.is_answered && !self.client_side.ended && self.outcome != Some(Outcome::Shutdown)
+    }
+
+    /// Looks whether the client has opened its streams, and the answers have left.
+    fn look_for_answers(&mut self) {
+        self.is_answered = self.is_answered || (self.client.is_ready() && self.client.pending().is_empty());
     }
 
     /// True if the session is over and the client does not have all of it: its Close comes last.
@@ -423,7 +432,10 @@ impl<C: Leg, U: Leg> ExecBridge<C, U> {
 
     fn sent(&mut self, side: Side, count: usize) {
         match (side, &mut self.upstream) {
-            (Side::Client, _) => self.client.sent(count),
+            (Side::Client, _) => {
+                self.client.sent(count);
+                self.look_for_answers();
+            }
             (Side::Upstream, Some(upstream)) => upstream.sent(count),
             (Side::Upstream, None) => {}
         }

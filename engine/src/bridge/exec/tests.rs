@@ -73,6 +73,7 @@ fn output_passes_while_other_streams_are_not_accepted_yet() {
     assert_eq!(session.client_got(), [ToClient::Message(Channel::STDOUT, b"early".to_vec())]);
 }
 
+/// Covers: K8S-CHANNELS-2
 #[test]
 fn a_greeting_is_the_first_message() {
     for (streams, channel) in [(ALL, Channel::STDOUT), (StreamSet { stdout: false, ..ALL }, Channel::STDERR)]
@@ -120,6 +121,7 @@ fn outputs_keep_apart() {
     assert_eq!(session.client_got(), expected);
 }
 
+/// Covers: KEP4006-9
 #[test]
 fn the_status_waits_for_the_end_of_all_output() {
     let mut session = Session::running(ALL, MEMORY);
@@ -149,6 +151,7 @@ fn a_session_ends_when_both_peers_have_ended() {
     assert_eq!(session.bridge.outcome(), Some(Outcome::Completed));
 }
 
+/// Covers: SPDY-2.6.6-1
 #[test]
 fn goaway_ends_output_and_status_in_order() {
     let mut session = Session::running(ALL, MEMORY);
@@ -159,6 +162,7 @@ fn goaway_ends_output_and_status_in_order() {
     assert_eq!(session.bridge.outcome(), Some(Outcome::Completed));
 }
 
+/// Covers: KEP4006-10
 #[test]
 fn no_status_is_an_error() {
     for end in [goaway(), [fin(STDOUT), fin(STDERR), fin(ERROR)].concat(), cancel_all()] {
@@ -353,6 +357,7 @@ fn an_upstream_that_breaks_the_protocol_is_told_and_the_client_gets_what_came_be
     assert_eq!(session.upstream_got().last(), Some(&ToUpstream::GoAway(GoawayStatus::PROTOCOL_ERROR.0)));
 }
 
+/// Covers: SPDY-2.6.5-1, RFC6455-5.5.2-1
 #[test]
 fn pings_are_answered_while_neither_side_takes_output() {
     let mut session = Session::running(ALL, MEMORY);

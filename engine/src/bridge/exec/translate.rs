@@ -11,6 +11,11 @@ impl<C: Leg, U: Leg> ExecBridge<C, U> {
         lane: &mut Lane<B, S>,
         now: Instant,
     ) -> Flow {
+        // Its half may be shut down by now: an answer would follow the end.
+        if self.client_side.ended && matches!(self.phase, Phase::Closing { .. }) {
+            lane.discard_input();
+            return Flow::NeedInput;
+        }
         let flow = loop {
             if !self.client.can_receive() || !self.end_inputs(lane) {
                 break Flow::NeedWrite;
@@ -151,7 +156,7 @@ impl<C: Leg, U: Leg> ExecBridge<C, U> {
             if !upstream.can_receive() {
                 break Flow::NeedWrite;
             }
-            if self.client.is_ready()
+            if self.is_answered
                 && lane.pass(upstream, &mut self.client, self.outputs.of_bytes(), &mut self.carried)
             {
                 self.liveness.heard(Side::Upstream, now);
@@ -159,7 +164,7 @@ impl<C: Leg, U: Leg> ExecBridge<C, U> {
             }
             let mut len = usize::MAX;
             if let Some(lead) = upstream.lead(lane.peek()) {
-                if !self.client.is_ready() {
+                if !self.is_answered {
                     break Flow::NeedPeer;
                 }
                 if !lane.has_room(lead, &self.client) {
