@@ -2,11 +2,13 @@
 
 mod audit;
 mod bare_metal;
+mod coverage;
 mod firmware;
 mod fuzz;
 mod image;
 mod instructions;
 mod msrv;
+mod perf_gate;
 mod proofs;
 mod requirements;
 mod run;
@@ -19,6 +21,7 @@ use std::path::PathBuf;
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
@@ -64,9 +67,14 @@ enum Chore {
         /// Names of targets.
         targets: Vec<String>,
         /// Seconds for each target.
-        #[arg(long, default_value_t = 60)]
-        seconds: u32,
+        #[arg(long, default_value_t = 60, conflicts_with = "minutes")]
+        seconds: u64,
+        /// Minutes for each target.
+        #[arg(long)]
+        minutes: Option<u64>,
     },
+    /// Says which lines of the engine its tests and the fuzz bodies over their seeds do not reach.
+    Coverage,
     /// Runs Strait among peers that others have written, and writes the tables of docs/PEERS.md.
     Peers {
         /// Names of suites; all of them by default.
@@ -116,8 +124,13 @@ enum Chore {
     Completions,
     /// Writes the manual pages to target/man.
     Man,
-    /// Runs each benchmark once, to see that it works and that what it carries is right.
-    BenchSmoke,
+    /// Draws a flame graph of a scenario, or of another case of the benchmarks: see `docs/PERF_GATE.md`.
+    Profile {
+        /// Its name.
+        scenario: Option<String>,
+    },
+    /// Compares what the engine costs with the committed baseline: see `docs/PERF_GATE.md`.
+    PerfGate(perf_gate::Options),
 }
 
 fn main() -> Result<()> {
@@ -132,7 +145,10 @@ fn main() -> Result<()> {
         Chore::Size { image: Some(image), .. } => size::image(&image),
         Chore::Size { write, image: None } => size::check(write),
         Chore::Msrv => msrv::check(),
-        Chore::Fuzz { targets, seconds } => fuzz::run(&targets, seconds),
+        Chore::Fuzz { targets, seconds, minutes } => {
+            fuzz::run(&targets, Duration::from_secs(minutes.map_or(seconds, |minutes| 60 * minutes)))
+        }
+        Chore::Coverage => coverage::run(),
         Chore::Peers { names, full } => peers(&names, full),
         Chore::StdGateway { all } => std_gateway::test(all),
         Chore::Soak { minutes, seed, write } => soak(minutes, seed, write),
@@ -141,7 +157,8 @@ fn main() -> Result<()> {
         Chore::Conformance { arguments } => conformance(&arguments),
         Chore::Completions => completions(),
         Chore::Man => manual(),
-        Chore::BenchSmoke => bench_smoke(),
+        Chore::Profile { scenario } => profile(scenario.as_deref()),
+        Chore::PerfGate(options) => perf_gate::chore(&options),
     }
 }
 
@@ -155,9 +172,9 @@ fn ci() -> Result<()> {
     firmware::test()?;
     size::check(false)?;
     peers(&[], false)?;
-    bench_smoke()?;
-    fuzz::run(&[], 10)?;
+    perf_gate::chore(&perf_gate::Options::default())?;
     soak(3.0, None, false)?;
+    fuzz::run(&[], Duration::from_secs(5))?;
     cargo(["run", "--release", "--", "demo", "--once"])
 }
 
@@ -190,6 +207,11 @@ fn cuts(write: bool) -> Result<()> {
         .args(["test", "--package", "strait-tokio", "--lib", "faults", "--", "--nocapture"])
         .env("STRAIT_LONG", "1");
     if write { command.env("STRAIT_WRITE", "1") } else { command }.run()
+}
+
+fn profile(scenario: Option<&str>) -> Result<()> {
+    let run = ["run", "--quiet", "--profile", "bench", "--package", "strait-profile", "--"];
+    run::command("cargo").args(run).args(scenario).run()
 }
 
 fn conformance(arguments: &[String]) -> Result<()> {
@@ -227,8 +249,4 @@ fn completions() -> Result<()> {
 fn manual() -> Result<()> {
     fs::create_dir_all("target/man")?;
     cargo(["run", "--quiet", "--", "man", "target/man"])
-}
-
-fn bench_smoke() -> Result<()> {
-    cargo(["bench", "--package", "strait-bench", "--", "--test"])
 }

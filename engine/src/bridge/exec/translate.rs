@@ -11,6 +11,11 @@ impl<C: Leg, U: Leg> ExecBridge<C, U> {
         lane: &mut Lane<B, S>,
         now: Instant,
     ) -> Flow {
+        // Its half may be shut down by now: an answer would follow the end.
+        if self.client_side.ended && matches!(self.phase, Phase::Closing { .. }) {
+            lane.discard_input();
+            return Flow::NeedInput;
+        }
         let flow = loop {
             if !self.client.can_receive() || !self.end_inputs(lane) {
                 break Flow::NeedWrite;

@@ -279,3 +279,15 @@ fn the_memory_is_given_back() {
     assert!(lane.is_idle());
     assert_eq!(lane.into_buffer().len(), 300);
 }
+
+/// What is in front of the payload is exactly as long as the header that is made: the whole of the input has room.
+#[test]
+fn input_whose_header_just_fits_is_taken_whole() {
+    // Base64 grows, and so does what it puts in front.
+    let leg = WebSocketLeg::server(Subprotocol::V4Base64, &Limits::HOST);
+    let mut lane: Lane<Vec<u8>> = Lane::new(vec![0; 1000]);
+    fill(&mut lane, &[0; 900]);
+    let lead = leg.header_max(900) - lane.start;
+    assert_eq!(lane.part_with_room(lead, &leg), Some(900));
+    assert_eq!(lane.part_with_room(lead - 1, &leg), Some(450));
+}

@@ -93,6 +93,37 @@ fn a_client_that_is_lost_with_its_status_on_the_way_did_not_get_it() {
 }
 
 #[test]
+fn an_upstream_that_is_lost_behind_its_status_takes_nothing_from_a_client_that_reads_late() {
+    let mut session = Session::running(ALL, MEMORY);
+    session.client.takes = 0;
+    session.upstream_sends(&[data(STDOUT, &[b'x'; 1000]), ending(EXIT_5)].concat());
+    assert!(!session.bridge.is_done_with_upstream(), "its streams are to be reset");
+    session.bridge.lost(Side::Upstream, session.now);
+    assert!(session.bridge.is_done_with_upstream());
+    session.client.takes = usize::MAX;
+    session.run();
+    assert_eq!(session.bridge.outcome(), Some(Outcome::Completed));
+    assert_eq!(session.received(Channel::STDOUT), [b'x'; 1000]);
+    assert_eq!(session.status().unwrap().as_bytes(), EXIT_5);
+    assert_eq!(session.client_got().last(), Some(&ToClient::Close(Some(1000))));
+}
+
+/// Its half is shut down: there is nobody to be told.
+#[test]
+fn what_a_client_that_has_ended_sent_before_is_not_answered() {
+    for broken in [client_frame(Opcode::Ping, true, b"?"), b"\x82\x01\x00".to_vec()] {
+        let mut session = Session::opening(ALL, MEMORY);
+        session.client_sends(&[stdin(b"waits for upstream"), broken].concat());
+        let before = session.client_got();
+        session.client_ends();
+        assert_eq!(session.bridge.outcome(), Some(Outcome::ClientLost));
+        assert!(session.bridge.shutdown_due(Side::Client));
+        session.upstream_sends(&replies(&[ERROR, STDIN, STDOUT, STDERR]));
+        assert_eq!(session.client_got(), before);
+    }
+}
+
+#[test]
 fn a_client_that_closes_before_its_status_did_not_get_it() {
     let mut session = Session::running(ALL, MEMORY);
     session.client.takes = 0;
