@@ -1,91 +1,56 @@
-use std::ops::Range;
-
 use strait::Role;
+use strait::bridge::Side;
 use strait::k8s::Channel;
 use strait::spdy::StreamId;
-use strait::spdy::frame::{DATA_HEADER, data_header};
+use strait::spdy::frame::data_header;
 use strait::ws::{FrameHeader, Opcode, Sender, mask};
+use strait_scenarios::{Checksum, Leg, Pace, Scenario, fill};
 
-use crate::{Direction, Scenario};
+use crate::reader::Reader;
 
-/// The stream of stdin of a session with stdin and stdout.
-const STDIN: u32 = 3;
+/// The stream of stdin of an exec session with stdin and stdout.
+pub(crate) const STDIN: u32 = 3;
 /// The stream of its stdout.
-const STDOUT: u32 = 5;
+pub(crate) const STDOUT: u32 = 5;
 
-/// The bytes of one run of a scenario.
+/// The bytes that one side sends in one run of a scenario.
 #[derive(Debug, Clone)]
 pub struct Traffic {
-    /// As its sender writes them.
+    /// As the side writes them.
     pub wire: Vec<u8>,
     /// Frames in `wire`.
     pub frames: usize,
-    /// Payload bytes in `wire`, channel bytes not counted.
+    /// Payload bytes in `wire`.
     pub payload: usize,
-    direction: Direction,
-    /// Where the payloads lie in `wire`.
-    ranges: Vec<Range<usize>>,
-    checksum: u64,
+    /// Where reads have to end, in order.
+    stops: Vec<usize>,
+    reader: Reader,
+    checksum: Checksum,
 }
 
 impl Traffic {
-    /// Makes the traffic of `scenario`.
-    pub fn new(scenario: &Scenario) -> Self {
-        let mut traffic = Self {
-            wire: vec![],
-            frames: scenario.frames,
-            payload: 0,
-            direction: scenario.direction,
-            ranges: vec![],
-            checksum: 0,
-        };
-        let mut sum = Checksum::default();
-        let sizes = scenario.sizes.iter().copied().cycle();
-        for (number, size) in sizes.take(scenario.frames).enumerate() {
-            let payload: Vec<u8> = (0..size).map(|place| (((place ^ number) * 37) >> 2) as u8).collect();
-            sum.add(&payload);
-            traffic.payload += size;
-            match scenario.direction {
-                Direction::ToUpstream => traffic.push_websocket(number, &payload),
-                Direction::ToClient => traffic.push_spdy(&payload),
+    /// What `from` sends in `scenario`.
+    pub fn new(scenario: &Scenario, from: Side) -> Self {
+        let reader = Reader { client: scenario.client, upstream: scenario.upstream, from };
+        let (mut wire, mut stops, mut checksum, mut place) = (vec![], vec![], Checksum::new(), 0);
+        for (number, size) in scenario.frame_sizes().enumerate() {
+            let mut payload = vec![0; size];
+            fill(place, &mut payload);
+            place += size;
+            checksum.add(&payload);
+            push(&mut wire, scenario, from, number, &payload);
+            if scenario.pace == Pace::Alone {
+                stops.push(wire.len());
             }
         }
-        traffic.checksum = sum.0;
-        traffic
+        stops.push(wire.len());
+        Self { wire, frames: scenario.frames, payload: place, stops, reader, checksum }
     }
 
-    fn push_websocket(&mut self, number: usize, payload: &[u8]) {
-        let key = (number as u32).wrapping_mul(0x9e37_79b9).to_be_bytes();
-        let message = [&[Channel::STDIN.number()], payload].concat();
-        let header =
-            Sender::<320>::new(Role::Client).data_header(Opcode::Binary, true, message.len() as u64, key);
-        let mut bytes = [0; FrameHeader::MAX];
-        let size = header.write(&mut bytes);
-        self.wire.extend_from_slice(&bytes[..size]);
-        let start = self.wire.len();
-        self.wire.extend(message);
-        mask(key, 0, &mut self.wire[start..]);
-        self.ranges.push(start + 1..self.wire.len());
-    }
-
-    fn push_spdy(&mut self, payload: &[u8]) {
-        let stream = StreamId::new(STDOUT).expect("a stream id");
-        self.wire.extend(data_header(stream, false, payload.len() as u32));
-        let start = self.wire.len();
-        self.wire.extend_from_slice(payload);
-        self.ranges.push(start..self.wire.len());
-    }
-
-    /// Checks `received`: `wire` after a receiver went over it, with all payload unmasked where it lay.
-    ///
-    /// # Panics
-    /// If it is not the payload that was sent.
-    pub fn verify_in_place(&self, received: &[u8]) {
-        let mut sum = Checksum::default();
-        for range in &self.ranges {
-            sum.add(&received[range.clone()]);
-        }
-        assert_eq!(sum.0, self.checksum, "the payload has changed");
+    /// Where the read that begins at `at` ends, at most.
+    pub(crate) fn stop(&self, at: usize) -> usize {
+        let next = self.stops.partition_point(|&stop| stop <= at);
+        self.stops.get(next).copied().unwrap_or(self.wire.len())
     }
 
     /// Checks `output`, what a bridge wrote to the other side, by a reader of its own.
@@ -93,47 +58,57 @@ impl Traffic {
     /// # Panics
     /// If it is not the payload that was sent, in good frames.
     pub fn verify_output(&self, output: &[u8]) {
-        let mut sum = Checksum::default();
-        let (mut rest, mut payload) = (output, 0);
+        let mut sum = Checksum::new();
+        let mut rest = output;
         while !rest.is_empty() {
-            let (piece, behind) = match self.direction {
-                Direction::ToUpstream => spdy_frame(rest),
-                Direction::ToClient => websocket_frame(rest),
-            };
-            sum.add(piece);
-            payload += piece.len();
-            rest = behind;
+            rest = self.reader.frame(rest, &mut sum);
         }
-        assert_eq!((payload, sum.0), (self.payload, self.checksum), "bytes and checksum of the payload");
+        assert_eq!(sum, self.checksum, "bytes and checksum of the payload");
     }
 }
 
-fn spdy_frame(bytes: &[u8]) -> (&[u8], &[u8]) {
-    let (header, rest) = bytes.split_at(DATA_HEADER);
-    assert_eq!(header[..5], [0, 0, 0, STDIN as u8, 0], "DATA on stdin");
-    rest.split_at(u32::from_be_bytes([0, header[5], header[6], header[7]]) as usize)
-}
-
-fn websocket_frame(bytes: &[u8]) -> (&[u8], &[u8]) {
-    assert_eq!(bytes[0], 0x82, "a binary message");
-    let (header, len) = match bytes[1] {
-        126 => (4, usize::from(u16::from_be_bytes([bytes[2], bytes[3]]))),
-        127 => (10, u64::from_be_bytes(std::array::from_fn(|at| bytes[2 + at])) as usize),
-        len => (2, usize::from(len)),
+/// Appends one frame, as `from` sends it.
+fn push(wire: &mut Vec<u8>, scenario: &Scenario, from: Side, number: usize, payload: &[u8]) {
+    let (leg, other) = match from {
+        Side::Client => (scenario.client, scenario.upstream),
+        Side::Upstream => (scenario.upstream, scenario.client),
     };
-    assert_eq!(bytes[header], Channel::STDOUT.number(), "on stdout");
-    let (message, rest) = bytes[header..].split_at(len);
-    (&message[1..], rest)
+    let pair = number.checked_rem(scenario.pairs).unwrap_or(0) as u32;
+    let key = (from == Side::Client).then(|| (number as u32).wrapping_mul(0x9e37_79b9).to_be_bytes());
+    match (leg, other, from) {
+        (Leg::WebSocket, _, Side::Client) => push_websocket(wire, key, &[Channel::STDIN.number()], payload),
+        (Leg::WebSocket, _, Side::Upstream) => {
+            push_websocket(wire, key, &[Channel::STDOUT.number()], payload);
+        }
+        (Leg::Tunnel, ..) => push_websocket(wire, key, &[], payload),
+        (Leg::Ports, ..) => push_websocket(wire, key, &[2 * pair as u8], payload),
+        // A tunnel's upstream is a connection that nobody looks into.
+        (Leg::Spdy, Leg::Tunnel, _) => wire.extend_from_slice(payload),
+        (Leg::Spdy, Leg::Ports, _) => push_spdy(wire, 4 * pair + 3, payload),
+        (Leg::Spdy, _, Side::Client) => push_spdy(wire, STDIN, payload),
+        (Leg::Spdy, _, Side::Upstream) => push_spdy(wire, STDOUT, payload),
+    }
 }
 
-/// Depends on each byte and on its place.
-#[derive(Debug, Default, Clone, Copy)]
-struct Checksum(u64);
-
-impl Checksum {
-    fn add(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3).rotate_left(5);
-        }
+/// Appends a binary message of `head` and `payload`, masked if there is a key.
+pub(crate) fn push_websocket(wire: &mut Vec<u8>, key: Option<[u8; 4]>, head: &[u8], payload: &[u8]) {
+    let role = if key.is_some() { Role::Client } else { Role::Server };
+    let len = (head.len() + payload.len()) as u64;
+    let header = Sender::<320>::new(role).data_header(Opcode::Binary, true, len, key.unwrap_or_default());
+    let mut bytes = [0; FrameHeader::MAX];
+    let size = header.write(&mut bytes);
+    wire.extend_from_slice(&bytes[..size]);
+    let start = wire.len();
+    wire.extend_from_slice(head);
+    wire.extend_from_slice(payload);
+    if let Some(key) = key {
+        mask(key, 0, &mut wire[start..]);
     }
+}
+
+/// Appends a DATA frame.
+pub(crate) fn push_spdy(wire: &mut Vec<u8>, stream: u32, payload: &[u8]) {
+    let stream = StreamId::new(stream).expect("a stream id");
+    wire.extend(data_header(stream, false, payload.len() as u32));
+    wire.extend_from_slice(payload);
 }

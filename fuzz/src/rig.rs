@@ -91,15 +91,20 @@ impl<P: Peers, const S: usize> Rig<P, S> {
                 self.cut = true;
             }
             5 if !self.connected => {
-                self.bridge.refused(br#"{"status":"Failure","message":"refused","code":403}"#);
+                self.refuse(br#"{"status":"Failure","message":"refused","code":403}"#);
                 self.cut = true;
             }
             6 if !self.connected => {
-                self.bridge.refused(b"no status");
+                self.refuse(b"no status");
                 self.cut = true;
             }
             _ => {}
         }
+    }
+
+    /// Upstream refuses.
+    pub(crate) fn refuse(&mut self, status: &[u8]) {
+        self.bridge.refused(status, &mut self.down);
     }
 
     fn connect(&mut self) {

@@ -14,7 +14,7 @@ use std::thread;
 
 use anyhow::{Context as _, Result, anyhow};
 
-use crate::run::{cargo, command};
+use crate::run::{cargo, command, target};
 
 /// Suites that run whole.
 const WHOLE: [&str; 10] = [
@@ -71,7 +71,6 @@ pub(crate) fn test(all: bool) -> Result<()> {
 }
 
 fn gateway() -> Result<PathBuf> {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
-    let path = target.join("debug/examples/gateway");
+    let path = target().join("debug/examples/gateway");
     path.canonicalize().with_context(|| format!("no {}", path.display()))
 }

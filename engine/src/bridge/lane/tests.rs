@@ -21,7 +21,7 @@ impl<B: Memory, const S: usize> Lane<B, S> {
         if self.has_output() || self.has_input() {
             assert!(end <= self.start, "output up to {end} lies over input from {}", self.start);
         }
-        assert!(self.start <= self.end && self.end <= self.buffer.as_ref().len());
+        assert!(self.start <= self.end && self.end <= self.limit());
         assert!(self.open.is_none(), "an unfinished frame is left between two calls");
     }
 }

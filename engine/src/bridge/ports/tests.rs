@@ -602,7 +602,7 @@ fn a_refusal_is_told_for_each_port() {
     let client = WebSocketPorts::server(Subprotocol::V4, &LIMITS);
     let mut session = Session::joining(PortsBridge::<AnyPorts>::new(client, ports(1), &LIMITS), 512);
     session.bridge.greet(&mut session.down);
-    session.bridge.refused(b"");
+    session.bridge.refused(b"", &mut session.down);
     session.run();
     let pair = Pair { protocol: Subprotocol::V4, is_tunnel: false, session, writer: HeaderWriter::new() };
     assert_eq!(pair.texts(0)[1], "error forwarding port 8000: lost connection to upstream");

@@ -3,6 +3,7 @@
 use super::*;
 use crate::k8s;
 
+/// Covers: K8S-STREAMS-1
 #[test]
 fn streams_that_are_not_accepted_in_time_end_the_session() {
     let mut session = Session::opening(ALL, MEMORY);
@@ -174,7 +175,7 @@ fn a_refusal_is_the_status() {
     let status = br#"{"status":"Failure","message":"pods \"x\" not found","reason":"NotFound","code":404}"#;
     let mut session = Session::dialing(ALL, MEMORY);
     session.client_sends(&stdin(&[b'x'; 9000]));
-    session.bridge.refused(status);
+    session.bridge.refused(status, &mut session.down);
     session.run();
     assert_eq!(session.status().unwrap().as_bytes(), status);
     assert_eq!(session.bridge.outcome(), Some(Outcome::Refused));
@@ -186,16 +187,16 @@ fn a_refusal_is_the_status() {
 fn a_refusal_is_never_a_success_and_never_cut_json() {
     for status in [&b""[..], b"404 page not found", SUCCESS] {
         let mut session = Session::dialing(ALL, MEMORY);
-        session.bridge.refused(status);
+        session.bridge.refused(status, &mut session.down);
         session.run();
         assert_failed(&session, Outcome::Refused, "upstream refused the session");
     }
-    let mut session = Session::dialing(ALL, MEMORY);
-    session.bridge.refused(&format(5000));
+    let mut session = Session::dialing(ALL, 600);
+    session.bridge.refused(&format(5000), &mut session.down);
     session.run();
     let status = session.status().unwrap();
     assert!(matches!(k8s::Outcome::parse(status.as_bytes()), Ok(k8s::Outcome::Failure(_))), "{status}");
-    assert_eq!(status.len(), 512, "as much of the message as can be held");
+    assert_eq!(status.len(), 544, "as much of the message as can be held");
 }
 
 #[test]
@@ -226,7 +227,7 @@ fn what_is_over_is_not_begun_again() {
     let mut session = Session::dialing(ALL, MEMORY);
     session.bridge.shut_down();
     session.connect(ALL);
-    session.bridge.refused(&format(100));
+    session.bridge.refused(&format(100), &mut session.down);
     session.run();
     assert_failed(&session, Outcome::Shutdown, "shutting down");
     assert_eq!(session.upstream_got(), []);
