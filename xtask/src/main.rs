@@ -9,6 +9,7 @@ mod fuzz;
 mod image;
 mod instructions;
 mod msrv;
+mod mutants;
 mod perf_gate;
 mod proofs;
 mod report;
@@ -75,6 +76,8 @@ enum Chore {
         #[arg(long)]
         minutes: Option<u64>,
     },
+    /// Breaks the engine in many small ways, and says which of them its tests do not notice.
+    Mutants(mutants::Mutants),
     /// Says which lines of the engine its tests and the fuzz bodies over their seeds do not reach.
     Coverage,
     /// Runs Strait among peers that others have written, and writes the tables of docs/PEERS.md.
@@ -159,6 +162,7 @@ fn main() -> Result<()> {
         Chore::Fuzz { targets, seconds, minutes } => {
             fuzz::run(&targets, Duration::from_secs(minutes.map_or(seconds, |minutes| 60 * minutes)))
         }
+        Chore::Mutants(mutants) => mutants::run(&mutants),
         Chore::Coverage => coverage::run(),
         Chore::Peers { names, full } => peers(&names, full),
         Chore::StdGateway { all } => std_gateway::test(all),
