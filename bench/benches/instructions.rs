@@ -9,6 +9,12 @@
 //! The engine's calls alone are counted, not what stands for reading and writing, and each case runs once in a process of its
 //! own. What the C library has several variants of is pinned to the one for every x86-64, which is what any machine has.
 
+#![allow(
+    missing_docs,
+    unused_qualifications,
+    reason = "the macros make items without documentation and with long paths"
+)]
+
 use std::hint::black_box;
 
 use gungraun::prelude::*;

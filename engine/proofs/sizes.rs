@@ -5,17 +5,14 @@ use strait::leg::{RawLeg, SpdyLeg, TunnelLeg, WebSocketLeg};
 use strait::spdy::{Inflate, SkipBlocks};
 use strait::ws::{MaskKeys, Sender};
 
-type Translator = ExecBridge<WebSocketLeg, SpdyLeg<SkipBlocks>, 512>;
+type Translator = ExecBridge<WebSocketLeg, SpdyLeg<SkipBlocks>>;
 type Session = (Translator, [Lane<[u8; 2048], 8>; 2]);
 
 /// What it is, and how many bytes it takes.
 pub(crate) const SIZES: &[(&str, usize)] = &[
     ("exec session with lanes of 2 KiB", size_of::<Session>()),
     ("ExecBridge, WebSocket to SPDY", size_of::<Translator>()),
-    (
-        "ExecBridge, SPDY to WebSocket",
-        size_of::<ExecBridge<SpdyLeg<SkipBlocks>, WebSocketLeg<MaskKeys>, 512>>(),
-    ),
+    ("ExecBridge, SPDY to WebSocket", size_of::<ExecBridge<SpdyLeg<SkipBlocks>, WebSocketLeg<MaskKeys>>>()),
     ("Lane of 2 KiB, 8 segments", size_of::<Lane<[u8; 2048], 8>>()),
     ("WebSocketLeg, server", size_of::<WebSocketLeg>()),
     ("WebSocketLeg, client", size_of::<WebSocketLeg<MaskKeys>>()),

@@ -71,8 +71,8 @@ pub trait Bridge {
     fn connected(&mut self, upstream: Self::Upstream, now: Instant);
 
     /// Upstream cannot be reached, or refused: the client is told as far as its protocol can. `status` is a JSON Status of
-    /// a failure.
-    fn refused(&mut self, status: &[u8]);
+    /// a failure; `lane` is the one that carries what is for the client.
+    fn refused<B: Memory, const S: usize>(&mut self, status: &[u8], lane: &mut Lane<B, S>);
 
     /// Translates the bytes that came from `from`, which lie in `lane`'s input.
     fn translate<B: Memory, const S: usize>(

@@ -21,7 +21,7 @@ pub use self::spdy::SpdyLeg;
 pub use self::tunnel::TunnelLeg;
 pub use self::websocket::WebSocketLeg;
 
-use crate::k8s::{Channel, TerminalSize};
+use crate::k8s::{Channel, ChannelSet, TerminalSize};
 use crate::spdy::{ConnectionError, RstStatus};
 use crate::step::Step;
 use crate::ws::{CloseCode, ProtocolError};
@@ -40,6 +40,15 @@ use crate::ws::{CloseCode, ProtocolError};
 pub trait Framing {
     /// Takes bytes from the front of `input`; see [`Step`]. Payload is unmasked where it lies.
     fn receive(&mut self, input: &mut [u8]) -> Result<Step<Event>, LegError>;
+
+    /// The short way past [`receive`](Self::receive) for payload that has nothing about it but that it goes on: a piece of one of
+    /// `channels`, on which the peer sends [bytes](ChannelSet::of_bytes), at the front of `input`, with at least `lead` bytes of
+    /// header in front of it. Has done then what `receive` would have done. `None` has done nothing, and says no more than that
+    /// `receive` has to be asked.
+    fn pass(&mut self, input: &mut [u8], lead: usize, channels: ChannelSet) -> Option<Payload> {
+        let _ = (input, lead, channels);
+        None
+    }
 
     /// False if answers wait that must be written before more can be received.
     fn can_receive(&self) -> bool;
@@ -122,6 +131,15 @@ pub trait ByteStream: Framing {
     /// True if its protocol has a Close, without which the end of the connection is a failure, and heartbeats. Otherwise
     /// the end of a connection's half is the end of one direction.
     fn has_close(&self) -> bool;
+}
+
+/// A piece of payload that is taken off the front of the input, with what stands in front of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Payload {
+    /// Which channel.
+    pub channel: Channel,
+    /// Where the payload lies. Its end is how much of the input is consumed.
+    pub range: Range<usize>,
 }
 
 /// What a leg's peer did. Ranges index into the input that was given to [`Framing::receive`].
@@ -244,3 +262,6 @@ impl From<ConnectionError> for LegError {
         Self::Spdy(error)
     }
 }
+
+#[cfg(test)]
+mod pass_tests;

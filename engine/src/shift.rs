@@ -20,6 +20,19 @@ pub(crate) fn shift(bytes: &mut [u8], from: Range<usize>, to: usize) {
     }
 }
 
+/// Moves the first `count` bytes behind all others, which move to the front. Does nothing if there are not so many.
+///
+/// `rotate_left` is a kilobyte of code.
+pub(crate) fn rotate(bytes: &mut [u8], count: usize) {
+    let Some((first, others)) = bytes.split_at_mut_checked(count) else { return };
+    if others.is_empty() {
+        return;
+    }
+    first.reverse();
+    others.reverse();
+    bytes.reverse();
+}
+
 fn each(bytes: &mut [u8], gap: usize) {
     for at in 0..bytes.len().saturating_sub(gap) {
         let Some(&byte) = bytes.get(at + gap) else { return };
@@ -86,8 +99,20 @@ mod tests {
     }
 
     #[test]
+    fn the_first_bytes_go_behind_the_others() {
+        for count in 0..=7 {
+            let mut bytes = *b"abcdefg";
+            let mut expected = bytes;
+            rotate(&mut bytes, count);
+            expected.rotate_left(count);
+            assert_eq!(bytes, expected);
+        }
+    }
+
+    #[test]
     fn what_does_not_fit_stays() {
         let mut bytes = *b"abc";
+        rotate(&mut bytes, 4);
         shift(&mut bytes, 1..4, 0);
         shift(&mut bytes, 0..2, 1);
         assert_eq!(bytes, *b"abc");

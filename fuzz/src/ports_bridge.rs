@@ -179,7 +179,7 @@ impl Session {
         if self.rig.connected {
             self.rig.peers.upstream.end();
         } else {
-            self.rig.bridge.refused(b"");
+            self.rig.refuse(b"");
         }
         self.rig.settle();
         self.check_rest();

@@ -29,6 +29,11 @@ pub(crate) trait Peers {
 
     /// True if there is something that the client's input may wait for, upstream being connected.
     fn may_wait(&self) -> bool;
+
+    /// True if the end of the session may wait for streams that the client has not opened yet.
+    fn opens_streams(&self) -> bool {
+        false
+    }
 }
 
 /// A bridge between its peers, and a driver that does what it is told in any order.
@@ -86,15 +91,20 @@ impl<P: Peers, const S: usize> Rig<P, S> {
                 self.cut = true;
             }
             5 if !self.connected => {
-                self.bridge.refused(br#"{"status":"Failure","message":"refused","code":403}"#);
+                self.refuse(br#"{"status":"Failure","message":"refused","code":403}"#);
                 self.cut = true;
             }
             6 if !self.connected => {
-                self.bridge.refused(b"no status");
+                self.refuse(b"no status");
                 self.cut = true;
             }
             _ => {}
         }
+    }
+
+    /// Upstream refuses.
+    pub(crate) fn refuse(&mut self, status: &[u8]) {
+        self.bridge.refused(status, &mut self.down);
     }
 
     fn connect(&mut self) {
@@ -143,8 +153,10 @@ impl<P: Peers, const S: usize> Rig<P, S> {
             Flow::NeedInput => assert!(left < CONTROL_FRAME_BYTES, "{left} bytes of {from:?} are not enough"),
             Flow::NeedWrite => assert!(has_output, "nothing is there to be written"),
             Flow::NeedPeer => {
-                assert!(self.bridge.outcome().is_none(), "no peer is needed for an end");
+                let is_over = self.bridge.outcome().is_some();
+                assert!(!is_over || self.peers.opens_streams(), "no peer is needed for an end");
                 let unread = self.down.has_input() || !self.peers.wire(Side::Upstream).waiting().is_empty();
+                let unread = unread || (self.peers.opens_streams() && self.up.has_input());
                 assert!(!self.connected || unread || self.peers.may_wait(), "{from:?} waits for nothing");
             }
         }

@@ -123,7 +123,7 @@ fn run<C: ByteStream, U: ByteStream>(
     check_rest(&rig);
     let outcome = rig.bridge.outcome();
     if !rig.connected {
-        rig.bridge.refused(b"");
+        rig.refuse(b"");
     }
     for side in [Side::Client, Side::Upstream] {
         let peer = rig.peers.peer(side);

@@ -25,7 +25,7 @@ pub fn ws_differential(data: &[u8]) {
     let &[options, ref wire @ ..] = data else { return };
     let role = if options & 1 == 0 { Role::Server } else { Role::Client };
     let (ours, our_error) = ours(role, wire);
-    let (theirs, their_error) = theirs(role, wire);
+    let (theirs, their_error) = read_by_tungstenite(role, wire);
     if let Some(error) = our_error
         && is_stricter(error)
     {
@@ -61,8 +61,9 @@ const fn is_early(error: ProtocolError) -> bool {
     !matches!(error, ProtocolError::HalfCloseCode)
 }
 
+/// A message, as both hand it out.
 #[derive(Debug, PartialEq)]
-enum Seen {
+pub(crate) enum Seen {
     Text(Vec<u8>),
     Binary(Vec<u8>),
     Ping(Vec<u8>),
@@ -104,14 +105,16 @@ fn ours(role: Role, wire: &[u8]) -> (Vec<Seen>, Option<ProtocolError>) {
     (seen, result.err())
 }
 
+/// How `tungstenite` stopped.
 #[derive(Debug)]
-enum Theirs {
-    /// The wire ended first.
+pub(crate) enum Theirs {
+    /// The wire ended first, or with a Close.
     NeedsMore,
     Refused(Error),
 }
 
-fn theirs(role: Role, wire: &[u8]) -> (Vec<Seen>, Theirs) {
+/// What `tungstenite` reads when it plays `role`.
+pub(crate) fn read_by_tungstenite(role: Role, wire: &[u8]) -> (Vec<Seen>, Theirs) {
     let config = WebSocketConfig::default()
         .max_message_size(None)
         .max_frame_size(Some(Limits::HOST.ws_frame_bytes as usize))

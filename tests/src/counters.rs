@@ -80,9 +80,26 @@ pub(crate) fn descriptors(pid: u32) -> String {
 
 /// Memory that `pid` occupies, in KiB.
 pub(crate) fn resident_kib(pid: u32) -> Option<u64> {
+    memory(pid, "VmRSS:")
+}
+
+/// The most memory that `pid` has occupied, in KiB.
+pub(crate) fn peak_kib(pid: u32) -> Option<u64> {
+    memory(pid, "VmHWM:")
+}
+
+fn memory(pid: u32, name: &str) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().strip_suffix(" kB")?.parse().ok()
+}
+
+/// The CPU time that `pid` has taken, in user mode and in the kernel.
+pub(crate) fn cpu_time(pid: u32) -> Option<Duration> {
+    // `proc(5)`: fields 14 and 15, of which the state is the third.
+    let fields = stat(pid)?;
+    let ticks: u64 = fields.get(11..13)?.iter().filter_map(|field| field.parse::<u64>().ok()).sum();
+    Some(Duration::from_millis(1000 * ticks / rustix::param::clock_ticks_per_second()))
 }
 
 /// The child processes of `pid`, zombies included.

@@ -1,19 +1,20 @@
 use std::io::{BufRead, BufReader, Write as _};
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::mpsc::{self, Sender};
 use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::counters::{children, descriptors, metric, resident_kib};
+use crate::counters::{children, cpu_time, descriptors, metric, peak_kib, resident_kib};
 use crate::{Counters, Finished, Held, Running, eventually, exec_prints, gateway, is_alive, strait};
 
 /// How long a server may take to be ready.
 const READY: Duration = Duration::from_secs(30);
-/// How long a server may live: longer than any test.
-const LIFE: Duration = Duration::from_mins(10);
+/// How long a server may live: longer than any test, and any soak.
+const LIFE: Duration = Duration::from_hours(24);
 /// How long a server may take to end when it is asked to: it cuts its sessions after 5 s.
 const ORDERLY_END: Duration = Duration::from_secs(8);
 
@@ -24,6 +25,8 @@ pub struct Server {
     running: Option<Running>,
     pid: u32,
     url: String,
+    /// Where it tells its metrics, once that was looked for.
+    metrics: OnceLock<SocketAddr>,
 }
 
 impl Server {
@@ -44,7 +47,7 @@ impl Server {
             let news = printed.try_iter().find_map(|line| line.strip_prefix("ready ").map(String::from));
             news.ok_or_else(|| format!("{command:?} is not ready: {}", running.stderr()))
         });
-        Self { pid: running.pid(), url, running: Some(running) }
+        Self { pid: running.pid(), url, running: Some(running), metrics: OnceLock::new() }
     }
 
     /// A node on a free port.
@@ -89,6 +92,21 @@ impl Server {
         resident_kib(self.pid).expect("it runs")
     }
 
+    /// Its process.
+    pub const fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// The most memory that it has occupied, in KiB.
+    pub fn peak_kib(&self) -> u64 {
+        peak_kib(self.pid).expect("it runs")
+    }
+
+    /// The CPU time that it has taken.
+    pub fn cpu_time(&self) -> Duration {
+        cpu_time(self.pid).expect("it runs")
+    }
+
     /// All that it holds now. It has to listen for metrics, and to answer.
     #[track_caller]
     pub fn held(&self) -> Held {
@@ -98,12 +116,13 @@ impl Server {
     #[track_caller]
     fn tasks(&self) -> usize {
         // What it logs may come later than what it prints.
-        let listener = eventually(READY, || {
+        let look = || {
             let log = self.log();
             let listener = log.lines().find_map(|line| line.split_once(" metrics address=")?.1.parse().ok());
             listener.ok_or_else(|| format!("it does not listen for metrics: {log}"))
-        });
-        let tasks = metric(listener, "strait_tasks ").unwrap_or_else(|error| panic!("no metrics: {error}"));
+        };
+        let listener = self.metrics.get_or_init(|| eventually(READY, look));
+        let tasks = metric(*listener, "strait_tasks ").unwrap_or_else(|error| panic!("no metrics: {error}"));
         tasks.expect("a metric")
     }
 

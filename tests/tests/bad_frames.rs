@@ -58,64 +58,77 @@ fn assert_closed(frames: &[u8], code: u16) {
     exec_prints(shores.gateway.address(), "still-works");
 }
 
+/// Covers: RFC6455-5.1-2
 #[test]
 fn an_unmasked_frame_is_a_protocol_error() {
     assert_closed(&[FIN | BINARY, 2, 0, b'x'], PROTOCOL_ERROR);
 }
 
+/// Covers: RFC6455-5.2-1
 #[test]
 fn a_reserved_bit_is_a_protocol_error() {
     assert_closed(&frame(FIN | RSV1 | BINARY, b"\0x"), PROTOCOL_ERROR);
 }
 
+/// Covers: RFC6455-5.2-2
 #[test]
 fn a_reserved_opcode_is_a_protocol_error() {
     assert_closed(&frame(FIN | 3, b"\0x"), PROTOCOL_ERROR);
 }
 
+/// Covers: RFC6455-5.4-1
 #[test]
 fn a_ping_in_fragments_is_a_protocol_error() {
     assert_closed(&frame(PING, b"x"), PROTOCOL_ERROR);
 }
 
+/// Covers: RFC6455-5.5-1
 #[test]
 fn a_long_ping_is_a_protocol_error() {
     let ping = [&[FIN | PING, MASKED | 0x7e, 0, 126, 0, 0, 0, 0][..], &[b'x'; 126]].concat();
     assert_closed(&ping, PROTOCOL_ERROR);
 }
 
+/// Covers: RFC6455-5.4-2
 #[test]
 fn a_continuation_of_nothing_is_a_protocol_error() {
     assert_closed(&frame(FIN | CONTINUATION, b"\0x"), PROTOCOL_ERROR);
 }
 
+/// Covers: RFC6455-5.4-2
 #[test]
 fn a_message_in_a_message_is_a_protocol_error() {
     assert_closed(&[frame(BINARY, b"\0x"), frame(FIN | BINARY, b"\0y")].concat(), PROTOCOL_ERROR);
 }
 
+/// Covers: RFC6455-5.5.1-1
 #[test]
 fn a_close_with_half_a_code_is_a_protocol_error() {
     assert_closed(&frame(FIN | CLOSE, b"\x03"), PROTOCOL_ERROR);
 }
 
+/// Covers: RFC6455-7.4.1-1
 #[test]
 fn a_close_with_a_code_that_is_never_sent_is_a_protocol_error() {
     assert_closed(&frame(FIN | CLOSE, &1006_u16.to_be_bytes()), PROTOCOL_ERROR);
 }
 
+/// Covers: RFC6455-7.4.1-2
 #[test]
 fn a_frame_of_many_gigabytes_is_too_big() {
     let header = [&[FIN | BINARY, MASKED | 0x7f][..], &(1_u64 << 40).to_be_bytes(), &[0; 4]].concat();
     assert_closed(&header, TOO_BIG);
 }
 
+/// Covers: RFC6455-5.5.1-3
 #[test]
 fn a_close_is_answered_with_its_code() {
     assert_closed(&frame(FIN | CLOSE, &1001_u16.to_be_bytes()), 1001);
 }
 
 /// Nobody waits for the 101 to arrive who wants to be fast, and what came with the request must not be lost.
+///
+/// Covers: RFC9110-7.8-3
 #[test]
 fn frames_that_come_with_the_request_are_not_lost() {
     let shores = Shores::start(&[]);

@@ -45,6 +45,7 @@ fn assert_answer(request: &[u8], answer: &str) {
     assert!(!reply.reset, "the answer may be lost: {reply:?}");
 }
 
+/// Covers: RFC9112-3-1
 #[test]
 fn what_is_not_http_is_refused() {
     assert_refused(b"SSH-2.0-OpenSSH_9.2p1\r\n\r\n", 400);
@@ -69,6 +70,7 @@ fn an_unknown_path_gets_the_answer_of_the_node() {
     assert!(body.contains(r#""kind":"Status""#) && body.contains(r#""code":404"#), "{text}");
 }
 
+/// Covers: RFC6455-4.2.2-2
 #[test]
 fn a_websocket_of_another_version_is_refused() {
     assert_answer(
@@ -85,6 +87,7 @@ fn a_websocket_without_a_version_is_refused() {
     );
 }
 
+/// Covers: RFC6455-4.2.1-1
 #[test]
 fn a_websocket_without_a_key_is_refused() {
     assert_answer(
@@ -93,6 +96,7 @@ fn a_websocket_without_a_key_is_refused() {
     );
 }
 
+/// Covers: RFC6455-4.2.1-1
 #[test]
 fn a_websocket_by_post_is_refused() {
     assert_answer(
@@ -163,6 +167,7 @@ fn garbage_in_a_spdy_upgrade_is_refused() {
     assert!(matches!(reply.status(), Some(400..=499 | 501)), "{reply:?}");
 }
 
+/// Covers: RFC9110-7.8-2
 #[test]
 fn an_upgrade_to_something_unknown_is_not_a_tunnel() {
     let request = format!(
@@ -178,6 +183,7 @@ fn control_bytes_in_a_header_are_refused() {
     assert_refused(b"GET /version HTTP/1.1\r\nHost: x\r\nUpgrade: \x01\x00\x7f\r\n\r\n", 400);
 }
 
+/// Covers: RFC9112-6.3-1
 #[test]
 fn two_lengths_are_refused() {
     assert_refused(
@@ -186,6 +192,7 @@ fn two_lengths_are_refused() {
     );
 }
 
+/// Covers: RFC9112-6.1-1
 #[test]
 fn a_length_and_chunks_are_refused() {
     assert_refused(
@@ -194,6 +201,7 @@ fn a_length_and_chunks_are_refused() {
     );
 }
 
+/// Covers: RFC9112-3.2-1
 #[test]
 fn a_request_without_a_host_is_refused() {
     assert_refused(b"GET /version HTTP/1.1\r\n\r\n", 400);

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use strait_tests::{Random, Running, Server, Shores, eventually, strait};
+use strait_tests::{Random, Running, Server, Shores, Target, eventually, strait};
 
 const LIFE: Duration = Duration::from_mins(2);
 const SOON: Duration = Duration::from_secs(30);
@@ -132,6 +132,37 @@ fn a_server_that_comes_back_is_connected_to_again() {
     forward.running.signal(Signal::INT);
     let finished = forward.running.finish();
     assert!(finished.status.success() && finished.stderr.contains("again 1 times"), "{finished:?}");
+}
+
+/// Neither program may take what it has got for all there is.
+#[test]
+fn a_connection_that_is_lost_ends_with_a_reset_at_both_ends() {
+    let (ends, ended) = mpsc::channel();
+    let target = Target::start(move |mut stream| {
+        let echoed = stream.read_exact(&mut [0]).and_then(|()| stream.write_all(b"x"));
+        let _ = ends.send(echoed.and_then(|()| stream.read(&mut [0])).map_err(|error| error.kind()));
+    });
+    for websockets in ["true", "false"] {
+        let connect = |url| {
+            let forward = Forward::start(url, websockets, &[format!(":{}", target.port())]);
+            let mut local = TcpStream::connect(forward.address(target.port())).expect("it listens");
+            local.set_read_timeout(Some(SOON)).expect("a time-out");
+            local.write_all(b"x").and_then(|()| local.read_exact(&mut [0])).expect("an echo");
+            (forward, local)
+        };
+        let reset = Err(std::io::ErrorKind::ConnectionReset);
+        let mut shores = Shores::start(&[]);
+        let (mut forward, local) = connect(shores.gateway.url());
+        forward.running.kill();
+        assert_eq!(ended.recv_timeout(SOON).expect("the target's end"), reset, "{websockets}");
+        drop(local);
+        let (_forward, mut local) = connect(shores.gateway.url());
+        shores.node.kill();
+        let read = local.read(&mut [0]).map_err(|error| error.kind());
+        assert_eq!(read, reset, "{websockets}");
+        // What the target of a node that was killed sees is up to the system.
+        let _ = ended.recv_timeout(SOON);
+    }
 }
 
 #[test]

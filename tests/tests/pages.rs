@@ -22,6 +22,7 @@ fn upgrade(host: &str, origin: &str, witness: &Path) -> Vec<u8> {
     .into_bytes()
 }
 
+/// Covers: RFC6455-4.2.2-4
 #[test]
 fn a_page_of_another_origin_opens_no_session() {
     for arguments in [&[][..], &["--upstream-protocol", "websocket"]] {

@@ -1,3 +1,6 @@
+use std::path::Path;
+use std::time::{Duration, Instant};
+
 use anyhow::{Result, ensure};
 
 use crate::run::command;
@@ -8,8 +11,8 @@ const BOOTSTRAP: (&str, &str) = ("RUSTC_BOOTSTRAP", "1");
 /// The coverage counters of cargo-fuzz do not survive link-time optimisation.
 const NO_LTO: (&str, &str) = ("CARGO_PROFILE_RELEASE_LTO", "off");
 
-/// Runs the targets for `seconds` each.
-pub(crate) fn run(targets: &[String], seconds: u32) -> Result<()> {
+/// Runs the targets for so long each.
+pub(crate) fn run(targets: &[String], time: Duration) -> Result<()> {
     let listed = command("cargo").args(["fuzz", "list"]).output();
     ensure!(
         listed.is_some(),
@@ -18,13 +21,25 @@ pub(crate) fn run(targets: &[String], seconds: u32) -> Result<()> {
     let listed = listed.unwrap_or_default();
     let all: Vec<String> = listed.lines().map(str::to_owned).collect();
     ensure!(!all.is_empty(), "cargo fuzz lists no targets");
+    let begun = Instant::now();
+    // All at once: they share everything but their last few lines.
+    cargo_fuzz("build").run()?;
+    println!("built in {} s", begun.elapsed().as_secs());
     for target in if targets.is_empty() { &all } else { targets } {
-        command("cargo")
-            .args(["fuzz", "run", "--features", "libfuzzer", target, "--"])
-            .args([format!("-max_total_time={seconds}"), format!("-dict=fuzz/dictionaries/{target}.dict")])
-            .env(BOOTSTRAP.0, BOOTSTRAP.1)
-            .env(NO_LTO.0, NO_LTO.1)
+        let dictionary = format!("fuzz/dictionaries/{target}.dict");
+        let dictionary = Path::new(&dictionary).exists().then(|| format!("-dict={dictionary}"));
+        cargo_fuzz("run")
+            .args([target, "--"])
+            .args([format!("-max_total_time={}", time.as_secs())])
+            .args(dictionary)
             .run()?;
     }
     Ok(())
+}
+
+fn cargo_fuzz(what: &str) -> crate::run::Run {
+    command("cargo")
+        .args(["fuzz", what, "--features", "libfuzzer"])
+        .env(BOOTSTRAP.0, BOOTSTRAP.1)
+        .env(NO_LTO.0, NO_LTO.1)
 }

@@ -1,7 +1,9 @@
 //! Every chore of the project, as `cargo xtask NAME`. What CI does is `cargo xtask ci`.
 
+mod audit;
 mod bare_metal;
 mod bench;
+mod coverage;
 mod firmware;
 mod fuzz;
 mod image;
@@ -10,14 +12,18 @@ mod msrv;
 mod perf_gate;
 mod proofs;
 mod report;
+mod requirements;
 mod run;
 mod size;
+mod sources;
 mod std_gateway;
+mod unsafe_code;
 
 use std::path::PathBuf;
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
@@ -34,8 +40,12 @@ struct Arguments {
 enum Chore {
     /// Everything that CI does, in its order.
     Ci,
-    /// Formatting, clippy and rustdoc, with warnings denied.
+    /// Formatting, clippy and rustdoc, with warnings denied; where unsafe code may stand; requirements and their tests.
     Lint,
+    /// Licences, duplicates, bans and sources of all dependencies, by cargo-deny, and advisories where they can be had.
+    Audit,
+    /// Writes docs/REQUIREMENTS.md: what the specifications demand, and which tests look at it.
+    Requirements,
     /// What can be shown about the engine on a Cortex-M3: it needs no allocator, it has no path to a panic behind the
     /// handshake, and its tests pass there.
     Proofs,
@@ -59,9 +69,14 @@ enum Chore {
         /// Names of targets.
         targets: Vec<String>,
         /// Seconds for each target.
-        #[arg(long, default_value_t = 60)]
-        seconds: u32,
+        #[arg(long, default_value_t = 60, conflicts_with = "minutes")]
+        seconds: u64,
+        /// Minutes for each target.
+        #[arg(long)]
+        minutes: Option<u64>,
     },
+    /// Says which lines of the engine its tests and the fuzz bodies over their seeds do not reach.
+    Coverage,
     /// Runs Strait among peers that others have written, and writes the tables of docs/PEERS.md.
     Peers {
         /// Names of suites; all of them by default.
@@ -75,6 +90,30 @@ enum Chore {
         /// All that apply, not only the part that CI has time for.
         #[arg(long)]
         all: bool,
+    },
+    /// Mixed real load through gateways and nodes, whose connections and programs break at random; every byte is checked.
+    Soak {
+        /// How long.
+        #[arg(long, default_value_t = 3.0)]
+        minutes: f64,
+        /// Which load and which faults; each run prints the one it took.
+        #[arg(long)]
+        seed: Option<u64>,
+        /// Writes the summary into docs/ROBUSTNESS.md.
+        #[arg(long)]
+        write: bool,
+    },
+    /// What a hostile client or upstream costs a gateway: memory and CPU time, each with its bound. `STRAIT_LONG=1` takes many more connections.
+    Attacks {
+        /// Writes the table into docs/ROBUSTNESS.md.
+        #[arg(long)]
+        write: bool,
+    },
+    /// A session in memory whose connections are cut at every byte, and under 5,000 seeds of random faults.
+    Cuts {
+        /// Writes the table into docs/ROBUSTNESS.md.
+        #[arg(long)]
+        write: bool,
     },
     /// Looks at any server or client of Kubernetes' streams: see docs/CONFORMANCE.md.
     #[command(disable_help_flag = true)]
@@ -96,6 +135,11 @@ enum Chore {
     },
     /// Writes what was measured last as a page with plots, and as the table of the goals.
     Report(report::Options),
+    /// Draws a flame graph of a scenario, or of another case of the benchmarks: see `docs/PERF_GATE.md`.
+    Profile {
+        /// Its name.
+        scenario: Option<String>,
+    },
     /// Compares what the engine costs with the committed baseline: see `docs/PERF_GATE.md`.
     PerfGate(perf_gate::Options),
 }
@@ -105,19 +149,28 @@ fn main() -> Result<()> {
     match Arguments::parse().chore {
         Chore::Ci => ci(),
         Chore::Lint => lint(),
+        Chore::Audit => audit::check(),
+        Chore::Requirements => requirements::write(),
         Chore::Proofs => proofs::check(),
         Chore::Firmware(what) => firmware::chore(what),
         Chore::Size { image: Some(image), .. } => size::image(&image),
         Chore::Size { write, image: None } => size::check(write),
         Chore::Msrv => msrv::check(),
-        Chore::Fuzz { targets, seconds } => fuzz::run(&targets, seconds),
+        Chore::Fuzz { targets, seconds, minutes } => {
+            fuzz::run(&targets, Duration::from_secs(minutes.map_or(seconds, |minutes| 60 * minutes)))
+        }
+        Chore::Coverage => coverage::run(),
         Chore::Peers { names, full } => peers(&names, full),
         Chore::StdGateway { all } => std_gateway::test(all),
+        Chore::Soak { minutes, seed, write } => soak(minutes, seed, write),
+        Chore::Attacks { write } => attacks(write),
+        Chore::Cuts { write } => cuts(write),
         Chore::Conformance { arguments } => conformance(&arguments),
         Chore::Completions => completions(),
         Chore::Man => manual(),
         Chore::Bench { arguments } => bench::run(&arguments),
         Chore::Report(options) => report::report(&options),
+        Chore::Profile { scenario } => profile(scenario.as_deref()),
         Chore::PerfGate(options) => perf_gate::chore(&options),
     }
 }
@@ -126,13 +179,15 @@ fn ci() -> Result<()> {
     cargo(["test", "--workspace"])?;
     std_gateway::test(false)?;
     lint()?;
+    audit::check()?;
     msrv::check()?;
     proofs::check()?;
     firmware::test()?;
     size::check(false)?;
     peers(&[], false)?;
     perf_gate::chore(&perf_gate::Options::default())?;
-    fuzz::run(&[], 10)?;
+    soak(3.0, None, false)?;
+    fuzz::run(&[], Duration::from_secs(5))?;
     cargo(["run", "--release", "--", "demo", "--once"])?;
     bench::run(&["--short".into()])?;
     report::check()
@@ -146,11 +201,41 @@ fn peers(names: &[String], full: bool) -> Result<()> {
         .run()
 }
 
+fn soak(minutes: f64, seed: Option<u64>, write: bool) -> Result<()> {
+    run::command("cargo")
+        .args(["run", "--quiet", "--package", "strait-tests", "--example", "soak", "--"])
+        .args([format!("--minutes={minutes}")])
+        .args(seed.map(|seed| format!("--seed={seed}")))
+        .args(write.then_some("--write"))
+        .run()
+}
+
+fn attacks(write: bool) -> Result<()> {
+    run::command("cargo")
+        .args(["test", "--quiet", "--package", "strait-tests", "--test", "attacks", "--"])
+        .args(write.then_some("--write"))
+        .run()
+}
+
+fn cuts(write: bool) -> Result<()> {
+    let command = run::command("cargo")
+        .args(["test", "--package", "strait-tokio", "--lib", "faults", "--", "--nocapture"])
+        .env("STRAIT_LONG", "1");
+    if write { command.env("STRAIT_WRITE", "1") } else { command }.run()
+}
+
+fn profile(scenario: Option<&str>) -> Result<()> {
+    let run = ["run", "--quiet", "--profile", "bench", "--package", "strait-profile", "--"];
+    run::command("cargo").args(run).args(scenario).run()
+}
+
 fn conformance(arguments: &[String]) -> Result<()> {
     run::command("cargo").args(["run", "--quiet", "--package", "spdyspec", "--"]).args(arguments).run()
 }
 
 fn lint() -> Result<()> {
+    unsafe_code::check()?;
+    requirements::check()?;
     cargo(["fmt", "--all", "--check"])?;
     cargo(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"])?;
     // What the rest of the workspace turns on, or does not.

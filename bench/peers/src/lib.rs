@@ -76,7 +76,7 @@ pub fn verify() {
         for peer in &SENDERS {
             let mut sum = Checksum::new();
             (peer.run)(&payload(size), size, &mut |frame| {
-                (RECEIVERS[0].run)(frame, &mut |payload| sum.add(payload))
+                (RECEIVERS[0].run)(frame, &mut |payload| sum.add(payload));
             });
             assert_eq!(sum, expected, "{} sends {size} bytes", peer.name);
         }

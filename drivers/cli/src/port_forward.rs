@@ -212,12 +212,26 @@ async fn accept(
 }
 
 async fn forward(
-    local: TcpStream,
+    mut local: TcpStream,
     remote: u16,
     road: watch::Receiver<Road>,
     statistics: &Statistics,
 ) -> anyhow::Result<()> {
     let _ = local.set_nodelay(true);
+    let forwarded = carry(&mut local, remote, road, statistics).await;
+    if forwarded.is_err() {
+        // A FIN would tell the local program that it has got all there is.
+        let _ = local.set_zero_linger();
+    }
+    forwarded
+}
+
+async fn carry(
+    local: &mut TcpStream,
+    remote: u16,
+    road: watch::Receiver<Road>,
+    statistics: &Statistics,
+) -> anyhow::Result<()> {
     let pair = timeout(PATIENCE, open(remote, road)).await.context("there is no connection to the pod")??;
     statistics.opened();
     match pair.join(Counted::new(local, statistics)).await {

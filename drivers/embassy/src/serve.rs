@@ -29,9 +29,6 @@ use crate::socket::Dial;
 /// Header lines of a request or an answer that are understood. kubectl sends a dozen, a browser 20.
 const HEADERS: usize = 24;
 
-/// Room for the status of a session, which may come in front of the end of its output. A command's has some 200 bytes.
-const STATUS: usize = 512;
-
 /// How long a peer that was refused may still send before it is cut.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -134,7 +131,8 @@ pub async fn serve<C: Connection, D: Dial>(
     }
 }
 
-/// Tells the bridge of an exec session what became of upstream, which has answered into `down`; `room` is for words.
+/// Tells the bridge of an exec session that upstream, which has answered into `down`, is there. If it is not, a status of so many
+/// bytes says why in `room`.
 #[inline(never)]
 fn begin<'a, U>(
     bridge: &mut Translator,
@@ -143,15 +141,15 @@ fn begin<'a, U>(
     down: &'a mut [u8],
     room: &mut [u8],
     limits: &Limits,
-) -> (Option<&'a mut U>, Filled<'a>) {
+) -> (Result<&'a mut U, usize>, Filled<'a>) {
     match asked {
         Ok(Granted { io, head, protocol }) => {
             connect(bridge, || SpdyLeg::client(streams, protocol, limits));
-            (Some(io), Filled::behind_head(down, head.len, head.filled))
+            (Ok(io), Filled::behind_head(down, head.len, head.filled))
         }
         Err(refused) => {
-            refuse_session(bridge, &refused, down, room);
-            (None, Filled::empty(down))
+            let status = refused.in_memory(down).write_status(room).unwrap_or_default();
+            (Err(status), Filled::empty(down))
         }
     }
 }
@@ -169,7 +167,7 @@ fn agree(agreed: &Accepted, room: &mut [u8]) -> usize {
 }
 
 /// What joins a session of exec or attach.
-type Translator = ExecBridge<WebSocketLeg, SpdyLeg<SkipBlocks>, STATUS>;
+type Translator = ExecBridge<WebSocketLeg, SpdyLeg<SkipBlocks>>;
 
 // What makes a bridge is a function of its own, so that what it makes is on the stack once, and then in its place only.
 #[inline(never)]
@@ -180,13 +178,6 @@ fn translator(streams: StreamSet, agreed: &Accepted, limits: &Limits) -> Transla
 #[inline(never)]
 fn connect<B: Bridge>(bridge: &mut B, leg: impl FnOnce() -> B::Upstream) {
     bridge.connected(leg(), strait::Instant::ZERO);
-}
-
-/// Tells a bridge why there is no upstream. `room` is for its words.
-#[inline(never)]
-fn refuse_session(bridge: &mut Translator, refused: &NotGranted, memory: &[u8], room: &mut [u8]) {
-    let length = refused.in_memory(memory).write_status(room).unwrap_or_default();
-    bridge.refused(room.get(..length).unwrap_or_default());
 }
 
 /// Tells a client what upstream has said to its upgrade. `memory` is where that lies.

@@ -37,7 +37,7 @@ pub struct Summary {
 
 /// One session: two connections, two lanes, and the bridge between them.
 ///
-/// Upstream is connected already, or has refused: `bridge` was told before.
+/// Upstream is connected already, which `bridge` was told before, or has refused.
 pub struct Session<'a, B, C, U> {
     bridge: &'a mut B,
     client: Half<'a, C>,
@@ -106,24 +106,27 @@ impl<'a> Filled<'a> {
 
 impl<'a, B: Bridge, C: Connection, U: Connection> Session<'a, B, C, U> {
     /// A session whose client was told that its upgrade is granted. `up` is the memory for what goes to upstream, `down` that
-    /// for what goes to the client.
+    /// for what goes to the client. If upstream has refused, the first `upstream` bytes of `up` are the Status that says why.
     // Not inlined: what it makes is on the stack of a task only while it is made.
     #[inline(never)]
     pub fn new(
         bridge: &'a mut B,
         client: &'a mut C,
-        upstream: Option<&'a mut U>,
+        upstream: Result<&'a mut U, usize>,
         up: Filled<'a>,
         down: Filled<'a>,
     ) -> Self {
         let (from_client, from_upstream) = (up.behind, down.behind);
-        let up = bridge.lane_to(Side::Upstream, up.memory);
         let mut down = bridge.lane_to(Side::Client, down.memory);
         bridge.greet(&mut down);
+        if let Err(status) = upstream {
+            bridge.refused(up.memory.get(..status).unwrap_or_default(), &mut down);
+        }
+        let up = bridge.lane_to(Side::Upstream, up.memory);
         let mut session = Self {
             bridge,
             client: Half::new(client),
-            upstream: upstream.map(Half::new),
+            upstream: upstream.ok().map(Half::new),
             up,
             down,
             started: Instant::now(),

@@ -102,7 +102,7 @@ impl<B: Bridge> Session<B> {
 
     /// Upstream cannot be reached, or refused with this Status.
     pub(crate) fn refused(&mut self, status: &[u8]) {
-        self.bridge.refused(status);
+        self.bridge.refused(status, &mut self.down);
     }
 
     /// Runs to the end of both connections.

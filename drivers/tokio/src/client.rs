@@ -35,6 +35,8 @@ mod connect;
 mod credentials;
 mod executor;
 mod exit;
+#[cfg(test)]
+pub(crate) mod faults;
 mod forwarding;
 #[cfg(feature = "kube")]
 mod kube_config;

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::hangup::Tcp as _;
 use crate::listener::prepare;
 use crate::port_forward::{self, End, ForwardError, Incoming, StreamError};
 
@@ -74,16 +75,36 @@ async fn forward(incoming: Incoming, named: Named) {
     // Also for a client that has reset it meanwhile: what it has sent before is delivered.
     let error = match dial(port).await {
         Err(error) => Failure::Dial(error),
-        Ok(target) => match incoming.join(target).await {
-            // The reset is how upstream's clients end a connection whose target has closed.
-            Ok(()) | Err(ForwardError::Stream(StreamError::Reset(_) | StreamError::Lost)) => {
-                return incoming.finish();
+        Ok(stream) => {
+            let mut target = Target { stream, is_over: false };
+            match incoming.join(&mut target.stream).await {
+                // The reset is how upstream's clients end a connection whose target has closed.
+                Ok(()) | Err(ForwardError::Stream(StreamError::Reset(_))) => {
+                    target.is_over = true;
+                    return incoming.finish();
+                }
+                Err(ForwardError::Stream(StreamError::Lost)) => return incoming.finish(),
+                Err(error) => Failure::Copy(error),
             }
-            Err(error) => Failure::Copy(error),
-        },
+        }
     };
     tracing::debug!(port, %error, "connection failed");
     incoming.fail(ForwardFailed { port, pod: &named.pod, uid: &named.uid, error }).await;
+}
+
+/// A target's connection. With a client that is lost it ends with an RST: a FIN would say that the input was all there is.
+struct Target {
+    stream: TcpStream,
+    /// It has ended in order.
+    is_over: bool,
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.stream.abort();
+        }
+    }
 }
 
 /// Connects to a port of this host, over IPv4 or else IPv6, as inside a pod.

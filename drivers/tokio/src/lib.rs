@@ -4,6 +4,8 @@
 //! The servers are closed by default: [`ServerOptions`] says what opens them, and [`Shutdown`] how they stop.
 
 mod answer;
+#[cfg(test)]
+mod faults;
 mod hangup;
 mod head;
 mod link;

@@ -258,7 +258,7 @@ where
                 self.upstream = Upstream::Connected(socket);
             }
             Err(Refused(status)) => {
-                self.bridge.refused(&status);
+                self.bridge.refused(&status, &mut self.down);
                 self.upstream = Upstream::Ended { received: 0, sent: 0 };
             }
         }

@@ -80,6 +80,7 @@ async fn a_client_certificate_stands_for_the_token_unless_all_have_to_show_one()
     }
 }
 
+/// Covers: RFC6455-4.2.2-4
 #[tokio::test]
 async fn web_pages_of_other_origins_are_refused_by_gateway_and_node() {
     let node = open_node().await;

@@ -87,6 +87,8 @@ fn header(head: &str, name: &str) -> String {
 }
 
 /// `http-upgrade.md` section 4: what falls back, and what does not.
+///
+/// Covers: KEP4006-5, RFC6455-4.1-2
 #[tokio::test]
 async fn the_fallback_falls_back_exactly_when_the_upgrade_failed() {
     for (case, falls_back, answer) in FALLBACK {

@@ -3,7 +3,7 @@ mod translate;
 use core::time::Duration;
 
 use super::liveness::{Due, Liveness, earlier};
-use super::status::{HeldStatus, UpstreamEnd};
+use super::status::{SessionStatus, UpstreamEnd};
 use super::{Bridge, CANCEL, Carried, Flow, Lane, Memory, Outcome, Side, SideState, Turn};
 use crate::k8s::{Channel, ChannelSet, StreamSet, Subprotocol};
 use crate::leg::{Close, Leg, LegError};
@@ -16,9 +16,10 @@ use crate::time::{Instant, Millis};
 /// output, exactly once; a session that ends without a status is an error for the client. When one
 /// side is lost the other is ended.
 ///
-/// `STATUS` is the room for the session's status, which may come before the end of the output.
+/// A status of up to 4 KiB is passed on unchanged, or as much as the lane to the client has room for beside some 200 bytes: it may
+/// come before the end of the output, and lies there until then.
 #[derive(Debug)]
-pub struct ExecBridge<C, U, const STATUS: usize = 4096> {
+pub struct ExecBridge<C, U> {
     client: C,
     upstream: Option<U>,
     phase: Phase,
@@ -28,11 +29,13 @@ pub struct ExecBridge<C, U, const STATUS: usize = 4096> {
     ending: ChannelSet,
     /// Output channels of the session that upstream has not ended.
     outputs: ChannelSet,
-    status: HeldStatus<STATUS>,
+    status: SessionStatus,
     client_side: SideState,
     upstream_side: SideState,
     outcome: Option<Outcome>,
     carried: Carried,
+    /// All of the client's streams are open, and it was written the answers: one that gets DATA in front of them drops it.
+    is_answered: bool,
     /// The client was written all that there was.
     is_delivered: bool,
     ready_channel: Channel,
@@ -62,17 +65,18 @@ enum Phase {
     },
 }
 
-impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
+impl<C: Leg, U: Leg> ExecBridge<C, U> {
     /// A session of `streams` whose client is connected and whose upstream is not yet.
     pub fn new(client: C, streams: StreamSet, limits: &Limits) -> Self {
         Self {
+            is_answered: client.is_ready() && client.pending().is_empty(),
             client,
             upstream: None,
             phase: Phase::Dialing,
             inputs: inputs_of(streams),
             ending: ChannelSet::default(),
             outputs: outputs_of(streams),
-            status: HeldStatus::new(),
+            status: SessionStatus::Json,
             client_side: SideState::default(),
             upstream_side: SideState::GONE,
             outcome: None,
@@ -86,7 +90,7 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
     }
 }
 
-impl<C: Leg, U: Leg, const STATUS: usize> Bridge for ExecBridge<C, U, STATUS> {
+impl<C: Leg, U: Leg> Bridge for ExecBridge<C, U> {
     type Upstream = U;
 
     fn lane_to<B: Memory, const S: usize>(&self, side: Side, memory: B) -> Lane<B, S> {
@@ -117,13 +121,13 @@ impl<C: Leg, U: Leg, const STATUS: usize> Bridge for ExecBridge<C, U, STATUS> {
         self.opened();
     }
 
-    /// `status` becomes the session's status. Its message is cut if it is longer than the bridge can hold; anything but a
+    /// `status` becomes the session's status. Its message is cut if it is longer than the lane can hold; anything but a
     /// failure is replaced by one that says as much.
-    fn refused(&mut self, status: &[u8]) {
+    fn refused<B: Memory, const S: usize>(&mut self, status: &[u8], lane: &mut Lane<B, S>) {
         if self.phase != Phase::Dialing {
             return;
         }
-        self.status.set_failure(status);
+        self.status = SessionStatus::refused(status, lane);
         self.finish(Outcome::Refused);
     }
 
@@ -172,12 +176,9 @@ impl<C: Leg, U: Leg, const STATUS: usize> Bridge for ExecBridge<C, U, STATUS> {
 
     fn eof(&mut self, side: Side, now: Instant) {
         self.side_mut(side).ended = true;
-        match (side, self.phase) {
-            (_, Phase::Finishing { .. } | Phase::Closing { .. }) => {}
-            // What it sent waits for the client to be ready.
-            (Side::Upstream, _) if !self.client.is_ready() => {}
-            (Side::Client, _) => self.end_without_client(Outcome::ClientLost, now),
-            (Side::Upstream, _) => self.upstream_ended(false),
+        // What the end of upstream means is seen by the next translation, which has the status.
+        if side == Side::Client && !self.is_over() {
+            self.end_without_client(Outcome::ClientLost, now);
         }
     }
 
@@ -246,7 +247,7 @@ impl<C: Leg, U: Leg, const STATUS: usize> Bridge for ExecBridge<C, U, STATUS> {
         }
         match self.phase {
             Phase::Opening { until } if until <= now => {
-                self.status.set_error(if self.client.is_ready() {
+                self.status = SessionStatus::Error(if self.client.is_ready() {
                     "timed out waiting for upstream to accept the streams"
                 } else {
                     "timed out waiting for the client to open its streams"
@@ -280,13 +281,13 @@ impl<C: Leg, U: Leg, const STATUS: usize> Bridge for ExecBridge<C, U, STATUS> {
 
     fn shut_down(&mut self) {
         if !self.is_over() {
-            self.status.set_error("the gateway is shutting down");
+            self.status = SessionStatus::Error("the gateway is shutting down");
             self.finish(Outcome::Shutdown);
         }
     }
 }
 
-impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
+impl<C: Leg, U: Leg> ExecBridge<C, U> {
     fn keep_alive(&mut self, now: Instant) {
         for side in [Side::Client, Side::Upstream] {
             if !self.pending(side).is_empty() {
@@ -306,12 +307,12 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
                 self.outcome = Some(Outcome::ClientSilent);
             }
             Due::Dead(Side::Upstream) => {
-                self.status.set_error("upstream does not answer any more");
+                self.status = SessionStatus::Error("upstream does not answer any more");
                 self.finish(Outcome::UpstreamSilent);
                 self.upstream_side = SideState::GONE;
             }
             Due::Idle => {
-                self.status.set_error("the session was idle for too long");
+                self.status = SessionStatus::Error("the session was idle for too long");
                 self.finish(Outcome::Idle);
                 self.liveness.active(now);
             }
@@ -327,6 +328,7 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
 
     /// Lets data flow when all streams of both sides are open.
     fn opened(&mut self) {
+        self.look_for_answers();
         let ready = self.client.is_ready() && self.upstream.as_ref().is_some_and(Leg::is_ready);
         if matches!(self.phase, Phase::Opening { .. }) && ready {
             self.phase = Phase::Running;
@@ -335,17 +337,19 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
 
     /// Upstream will send nothing more that belongs to the session. `in_order` says that it ended its streams,
     /// rather than that its connection ended.
-    fn upstream_ended(&mut self, in_order: bool) {
-        let is_complete = self.status.settle(UpstreamEnd {
+    fn upstream_ended<B: Memory, const S: usize>(&mut self, in_order: bool, lane: &mut Lane<B, S>) {
+        lane.close_frame(&mut self.client);
+        let end = UpstreamEnd {
             in_order,
             all_output: in_order || self.outputs.is_only(Channel::ERROR),
             is_json: self.upstream.as_ref().is_none_or(Leg::status_is_json),
-        });
+        };
+        let is_complete = self.status.settle(lane.held(), end);
         self.finish(if is_complete { Outcome::Completed } else { Outcome::UpstreamLost });
     }
 
     fn upstream_failed(&mut self, error: LegError) {
-        self.status.set_error(match error {
+        self.status = SessionStatus::Error(match error {
             LegError::Spdy(_) => "upstream broke the SPDY/3.1 protocol",
             _ => "upstream broke the WebSocket protocol",
         });
@@ -379,7 +383,12 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
 
     /// True if the client may still open the stream on which the status comes.
     fn awaits_client(&self) -> bool {
-        !self.client.is_ready() && !self.client_side.ended && self.outcome != Some(Outcome::Shutdown)
+        !self.is_answered && !self.client_side.ended && self.outcome != Some(Outcome::Shutdown)
+    }
+
+    /// Looks whether the client has opened its streams, and the answers have left.
+    fn look_for_answers(&mut self) {
+        self.is_answered = self.is_answered || (self.client.is_ready() && self.client.pending().is_empty());
     }
 
     /// True if the session is over and the client does not have all of it: its Close comes last.
@@ -423,7 +432,10 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
 
     fn sent(&mut self, side: Side, count: usize) {
         match (side, &mut self.upstream) {
-            (Side::Client, _) => self.client.sent(count),
+            (Side::Client, _) => {
+                self.client.sent(count);
+                self.look_for_answers();
+            }
             (Side::Upstream, Some(upstream)) => upstream.sent(count),
             (Side::Upstream, None) => {}
         }

@@ -2,9 +2,10 @@ use core::ops::Range;
 
 use heapless::Vec;
 
-use crate::k8s::Channel;
-use crate::leg::Framing;
-use crate::shift::shift;
+use super::Carried;
+use crate::k8s::{Channel, ChannelSet};
+use crate::leg::{Framing, Payload};
+use crate::shift::{rotate, shift};
 use crate::spdy::frame::MAX_LENGTH;
 
 /// Room in front of the first byte that is read, for the longest data header of any leg.
@@ -20,6 +21,12 @@ const END: usize = 8;
 /// Most payload bytes that small frames are merged into; upstream's own writers stop at 32 KiB.
 const MERGED: usize = 32 * 1024;
 
+/// Most bytes that a lane holds for the end of its session.
+const HELD: usize = 4096;
+
+/// Bytes that are left for what passes meanwhile: data, in small pieces.
+const PASSING: usize = 32;
+
 /// The memory of a [`Lane`]: an array, a boxed slice, a pooled buffer.
 pub trait Memory: AsRef<[u8]> + AsMut<[u8]> {}
 
@@ -29,8 +36,8 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Memory for B {}
 /// are written to the other.
 ///
 /// ```text
-/// 0         output (segments)            start     end              len
-/// |headroom | frame |gap| frame | frame |  input   |  space to read  |
+/// 0         output (segments)            start     end              limit   len
+/// |headroom | frame |gap| frame | frame |  input   |  space to read  | held |
 /// ```
 ///
 /// * Input is consumed from the front; the frame that a payload becomes is written over the header
@@ -39,6 +46,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Memory for B {}
 ///   vectored write. Small payloads are moved against their predecessor, and merged with it if
 ///   they belong to the same channel.
 /// * When all output is written and all input is consumed, reading starts again behind the headroom.
+/// * A status that comes in front of the end of the output is held at the end of the memory until then.
 ///
 /// `B` is the memory, which must be larger than
 /// [`HEADROOM`] plus the longest control frame (139 bytes), and from 512 bytes on it holds any status that a
@@ -49,6 +57,8 @@ pub struct Lane<B, const S: usize = 64> {
     headroom: usize,
     start: usize,
     end: usize,
+    /// Bytes of the memory's end that are kept for the end of the session.
+    held: usize,
     segments: Vec<Range<usize>, S>,
     /// Segments that are written already.
     done: usize,
@@ -85,6 +95,7 @@ impl<B: Memory, const S: usize> Lane<B, S> {
             headroom,
             start: headroom,
             end: headroom,
+            held: 0,
             segments: Vec::new(),
             done: 0,
             open: None,
@@ -96,12 +107,13 @@ impl<B: Memory, const S: usize> Lane<B, S> {
     /// Where to put the next bytes that are read; empty if the output has to be written first.
     pub fn space(&mut self) -> &mut [u8] {
         self.settle();
-        self.buffer.as_mut().get_mut(self.end..).unwrap_or_default()
+        let limit = self.limit();
+        self.buffer.as_mut().get_mut(self.end..limit).unwrap_or_default()
     }
 
     /// The first `count` bytes of [`space`](Self::space) were filled.
     pub fn received(&mut self, count: usize) {
-        self.end = (self.end + count).min(self.buffer.as_ref().len());
+        self.end = (self.end + count).min(self.limit());
     }
 
     /// Bytes received and not yet consumed.
@@ -146,7 +158,7 @@ impl<B: Memory, const S: usize> Lane<B, S> {
 
     /// True if the lane holds nothing: its memory may serve another session.
     pub fn is_idle(&self) -> bool {
-        !self.has_input() && !self.has_output()
+        !self.has_input() && !self.has_output() && self.held == 0
     }
 
     /// The memory, for another to use, while the lane [holds nothing](Self::is_idle). What is there when the lane is used
@@ -193,7 +205,7 @@ impl<B: Memory, const S: usize> Lane<B, S> {
     pub fn payload_space(&mut self) -> &mut [u8] {
         self.settle();
         if self.has_output() {
-            self.start = (self.floor() + self.headroom).min(self.buffer.as_ref().len());
+            self.start = (self.floor() + self.headroom).min(self.limit());
             self.end = self.start;
         }
         self.space()
@@ -221,10 +233,21 @@ impl<B: Memory, const S: usize> Lane<B, S> {
         leg: &mut L,
         status: impl FnOnce(&mut [u8]) -> Option<usize>,
     ) -> bool {
+        self.end_session_held(leg, |room, _| status(room))
+    }
+
+    /// The same. `status` gets room at whose end lies what was [held](Self::hold), and how many bytes that is.
+    pub(crate) fn end_session_held<L: Framing>(
+        &mut self,
+        leg: &mut L,
+        status: impl FnOnce(&mut [u8], usize) -> Option<usize>,
+    ) -> bool {
         for channel in [Channel::STDOUT, Channel::STDERR] {
             self.end_stream(leg, channel);
         }
-        let is_told = match status(self.payload_space()) {
+        self.payload_space();
+        let held = core::mem::take(&mut self.held);
+        let is_told = match status(self.payload_space(), held) {
             None => false,
             Some(0) => true,
             Some(len) => self.payload(leg, Channel::ERROR, false, len),
@@ -254,15 +277,112 @@ impl<B: Memory, const S: usize> Lane<B, S> {
         self.buffer.as_ref().get(range).unwrap_or_default()
     }
 
+    /// Keeps bytes that were consumed, behind those that are kept already. False if there is no room for them beside what
+    /// passes meanwhile.
+    pub(crate) fn hold(&mut self, range: Range<usize>) -> bool {
+        let count = range.len();
+        if count > self.room_to_hold() || range.end > self.start {
+            return false;
+        }
+        let limit = self.limit();
+        let free = limit.checked_sub(count).filter(|&free| free >= self.end);
+        let bytes = self.buffer.as_mut();
+        if let Some(free) = free {
+            if let Some((front, back)) = bytes.split_at_mut_checked(free)
+                && let (Some(piece), Some(place)) = (front.get(range.clone()), back.get_mut(..count))
+            {
+                for (to, from) in place.iter_mut().zip(piece) {
+                    *to = *from;
+                }
+            }
+        } else {
+            // All that lies behind them moves forward.
+            self.start -= count;
+            self.end -= count;
+        }
+        let from = free.unwrap_or(range.start);
+        rotate(bytes.get_mut(from..).unwrap_or_default(), count);
+        self.held += count;
+        true
+    }
+
+    /// Keeps what `write` writes, and returns the length of; nothing if that is `None`. For a lane that holds nothing and has no
+    /// input.
+    pub(crate) fn hold_written(&mut self, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> bool {
+        let room = self.room_to_hold();
+        let space = self.payload_space();
+        let room = space.get_mut(..room).unwrap_or_default();
+        let Some(count) = write(room) else { return false };
+        self.received(count);
+        let at = self.consume(count);
+        self.hold(at..at + count)
+    }
+
+    /// Gives up what is kept, if that is in the way of the rest of a frame which is needed whole. True if it was.
+    pub(crate) fn release(&mut self) -> bool {
+        let is_still = !self.has_output() && self.open.is_none();
+        let is_in_the_way = self.held > 0 && is_still && self.space().is_empty();
+        if is_in_the_way {
+            self.held = 0;
+        }
+        is_in_the_way
+    }
+
+    /// What was kept so far.
+    pub(crate) fn held(&self) -> &[u8] {
+        self.buffer.as_ref().get(self.limit()..).unwrap_or_default()
+    }
+
+    fn room_to_hold(&self) -> usize {
+        let most = self.buffer.as_ref().len().saturating_sub(self.headroom + PASSING);
+        most.min(HELD).saturating_sub(self.held)
+    }
+
+    /// The first byte that is not for input.
+    fn limit(&self) -> usize {
+        self.buffer.as_ref().len().saturating_sub(self.held)
+    }
+
     /// True if a payload that follows `lead` bytes of header in the input is sure to find room for the header
     /// that `leg` puts in front of it (also if more is merged into it), and segments for itself and for
     /// the half-close behind it.
     #[inline]
     pub(crate) fn has_room<L: Framing>(&self, lead: usize, leg: &L) -> bool {
         let () = Self::HOLDS_TWO;
+        self.start + lead >= self.floor() + self.header_max(leg) && self.segments.len() + 1 < S
+    }
+
+    /// Most that `leg` puts in front of what there is of the input, and of what it may be merged with.
+    #[inline]
+    fn header_max<L: Framing>(&self, leg: &L) -> usize {
         let most = MERGED.min(self.buffer.as_ref().len().saturating_sub(self.headroom));
-        let header = leg.header_max(self.end.saturating_sub(self.start).max(most));
-        self.start + lead >= self.floor() + header && self.segments.len() + 1 < S
+        leg.header_max(self.end.saturating_sub(self.start).max(most))
+    }
+
+    /// Passes on what [may pass](Framing::pass) of `channels`, as far as there is room, and tells whether there was any.
+    #[inline]
+    pub(crate) fn pass<F: Framing, T: Framing>(
+        &mut self,
+        from: &mut F,
+        to: &mut T,
+        channels: ChannelSet,
+        carried: &mut Carried,
+    ) -> bool {
+        let header = self.header_max(to);
+        let mut passed = false;
+        while self.segments.len() + 1 < S
+            && let lead = (self.floor() + header).saturating_sub(self.start)
+            && let Some(Payload { channel, range }) = from.pass(self.input(), lead, channels)
+        {
+            let at = self.consume(range.end);
+            carried.add(channel, range.len());
+            let payload = at + range.start..at + range.end;
+            if !payload.is_empty() && !self.merge(channel, &payload) {
+                self.begin(to, channel, payload);
+            }
+            passed = true;
+        }
+        passed
     }
 
     /// How much of the input can be framed by `leg` although there is no room for all of it; `None` if the output
@@ -286,26 +406,37 @@ impl<B: Memory, const S: usize> Lane<B, S> {
         if payload.is_empty() {
             return true;
         }
-        let small = payload.len() < SMALL;
-        if small
-            && let Some(open) = &mut self.open
-            && open.channel == channel
-            && open.payload.len() + payload.len() <= MERGED
-        {
-            let at = open.payload.end;
-            open.payload.end += payload.len();
-            self.relocate(payload, at);
-            return true;
-        }
+        self.merge(channel, &payload) || self.begin(leg, channel, payload)
+    }
+
+    /// Adds payload to the output as the beginning of a frame. False as in [`data`](Self::data).
+    #[inline]
+    fn begin<L: Framing>(&mut self, leg: &mut L, channel: Channel, payload: Range<usize>) -> bool {
         let framed = self.close_frame(leg);
-        let at = if small {
-            payload.start.min(self.floor() + leg.header_max(MERGED.min(self.buffer.as_ref().len())))
-        } else {
-            payload.start
-        };
+        if payload.len() >= SMALL {
+            self.open = Some(OpenFrame { channel, payload });
+            return framed;
+        }
+        let header = leg.header_max(MERGED.min(self.buffer.as_ref().len()));
+        let at = payload.start.min(self.floor() + header);
         self.open = Some(OpenFrame { channel, payload: at..at + payload.len() });
         self.relocate(payload, at);
         framed
+    }
+
+    /// Adds a small payload to the frame that is kept open, if that is of the same channel.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "25 of 190 instructions that a small frame takes")]
+    fn merge(&mut self, channel: Channel, payload: &Range<usize>) -> bool {
+        let Some(open) = &mut self.open else { return false };
+        let merged = open.payload.len() + payload.len();
+        if payload.len() >= SMALL || open.channel != channel || merged > MERGED {
+            return false;
+        }
+        let at = open.payload.end;
+        open.payload.end += payload.len();
+        self.relocate(payload.clone(), at);
+        true
     }
 
     /// True if there is room for a frame that ends a stream, behind all data.
@@ -384,7 +515,7 @@ impl<B: Memory, const S: usize> Lane<B, S> {
             return;
         }
         let left = self.start..self.end;
-        if left.len() > SMALL + HEADROOM && self.end < self.buffer.as_ref().len() {
+        if left.len() > SMALL + HEADROOM && self.end < self.limit() {
             return;
         }
         self.end = self.headroom + left.len();

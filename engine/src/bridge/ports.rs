@@ -106,7 +106,7 @@ impl<U: PortsLeg, const N: usize> Bridge for PortsBridge<U, N> {
         }
     }
 
-    fn refused(&mut self, _: &[u8]) {
+    fn refused<B: Memory, const S: usize>(&mut self, _: &[u8], _: &mut Lane<B, S>) {
         if self.phase == Phase::Dialing {
             self.upstream_gone(Outcome::Refused);
         }

@@ -188,7 +188,7 @@ pub(super) struct Socket {
     pub(super) takes: usize,
 }
 
-pub(super) type Exec<C, U> = ExecBridge<C, U, 512>;
+pub(super) type Exec<C, U> = ExecBridge<C, U>;
 
 /// A session and its run loop.
 pub(super) struct Session<B = Exec<WebSocketLeg, SpdyLeg<SkipBlocks>>> {

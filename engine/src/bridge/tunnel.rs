@@ -59,7 +59,7 @@ impl<C: ByteStream, U: ByteStream> Bridge for TunnelBridge<C, U> {
     }
 
     /// There is no word for it in the protocol but the Close.
-    fn refused(&mut self, _: &[u8]) {
+    fn refused<B: Memory, const S: usize>(&mut self, _: &[u8], _: &mut Lane<B, S>) {
         if self.joint.is_dialing() {
             self.end(Outcome::Refused, Close::Internal, self.close);
         }

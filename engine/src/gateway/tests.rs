@@ -169,6 +169,7 @@ fn what_was_found_is_asked_for_alone() {
     assert_eq!(tunnel().then(&Planner { found, ..AUTO }), [Then::TunnelToSpdy]);
 }
 
+/// Covers: KEP4006-7
 #[test]
 fn gates_that_are_off_pass_on() {
     let gates = |list| Planner { gates: FeatureGates::parse(list).unwrap(), ..TO_SPDY };
@@ -256,6 +257,7 @@ fn legacy_clients_name_their_ports() {
     assert_eq!(Client::websocket("/portforward/token", "v4.channel.k8s.io").then(&TO_SPDY), [Then::PassOn]);
 }
 
+/// Covers: KEP4006-8
 #[test]
 fn a_tunnel_is_for_port_forward_only() {
     let offer = |protocols| Client::websocket(PORTS, protocols);
@@ -307,6 +309,7 @@ fn upstream_is_asked_in_the_words_of_its_protocol() {
     );
 }
 
+/// Covers: RFC9110-7.6.1-1
 #[test]
 fn a_way_has_a_prefix_a_client_and_perhaps_an_identity_of_its_own() {
     let bearer = "base64url.bearer.authorization.k8s.io.c2VjcmV0";

@@ -149,6 +149,7 @@ fn as_many_headers_as_there_is_room_for() {
     );
 }
 
+/// Covers: RFC9112-2.2-1, RFC9112-5.1-1, RFC9112-5.2-1
 #[test]
 fn parsing_is_as_strict_as_scanning() {
     assert_eq!(request_error("GET / HTTP/1.1\nHost: a\r\n\r\n"), HeadError::BareLf { at: 14 });
@@ -159,12 +160,14 @@ fn parsing_is_as_strict_as_scanning() {
     assert_eq!(response_error(""), HeadError::NotOneHead { length: 0 });
 }
 
+/// Covers: RFC9112-3-1
 #[test]
 fn a_request_is_no_response() {
     assert_eq!(request_error("HTTP/1.1 200 OK\r\n\r\n"), HeadError::StartLine { at: 0 });
     assert_eq!(response_error("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), HeadError::StartLine { at: 0 });
 }
 
+/// Covers: RFC9112-3.2.1-1
 #[test]
 fn only_origin_form_targets_are_accepted() {
     for target in ["*", "http://a/", "a:443", "/a#b", "a"] {
@@ -178,6 +181,7 @@ fn only_origin_form_targets_are_accepted() {
     assert_eq!((request(&plain).path(), request(&plain).query()), ("/", None));
 }
 
+/// Covers: RFC9112-3.2-1, RFC9112-6.3-1
 #[test]
 fn headers_that_may_occur_once_are_refused_twice() {
     for name in [
@@ -228,6 +232,7 @@ fn deciding_headers_must_be_ascii() {
     assert!(request(&get("X-User: \u{e9};")).headers.get("X-User").is_some());
 }
 
+/// Covers: RFC9112-6.3-1
 #[test]
 fn content_length_is_digits_only() {
     for value in ["", "+1", "-1", "1,1", "1, 1", "0x1", "1 1", "1.0", "18446744073709551616", "\u{661}"] {
@@ -241,6 +246,7 @@ fn content_length_is_digits_only() {
     assert_eq!(request(&get("Content-Length:\t007 ;")).body(), Body::Length(7));
 }
 
+/// Covers: RFC9112-6.1-1
 #[test]
 fn content_length_beside_transfer_encoding_is_refused() {
     let lines = "Transfer-Encoding: chunked;Content-Length: 5;";
@@ -248,6 +254,7 @@ fn content_length_beside_transfer_encoding_is_refused() {
     assert_eq!(response_error(&ok(lines)), HeadError::TwoLengths);
 }
 
+/// Covers: RFC9112-6.1-2
 #[test]
 fn transfer_encoding_is_exactly_chunked() {
     assert_eq!(request(&get("Transfer-Encoding: Chunked;")).body(), Body::Chunked);
@@ -265,6 +272,7 @@ fn transfer_encoding_is_exactly_chunked() {
     );
 }
 
+/// Covers: RFC9110-7.8-1
 #[test]
 fn close_together_with_upgrade_is_refused() {
     let same_line = "Connection: Upgrade, Close;Upgrade: websocket;";
@@ -277,6 +285,7 @@ fn close_together_with_upgrade_is_refused() {
     }
 }
 
+/// Covers: RFC9112-3.2-1
 #[test]
 fn http_1_1_needs_a_host_that_can_be_one() {
     assert_eq!(request_error("GET / HTTP/1.1\r\n\r\n"), HeadError::MissingHost);
@@ -291,6 +300,7 @@ fn http_1_1_needs_a_host_that_can_be_one() {
     }
 }
 
+/// Covers: RFC9110-7.8-1
 #[test]
 fn an_upgrade_is_wanted_only_with_both_headers_and_http_1_1() {
     assert!(request(&get("Connection: keep-alive, UPGRADE;Upgrade: x;")).wants_upgrade());
@@ -308,6 +318,7 @@ fn an_upgrade_is_wanted_only_with_both_headers_and_http_1_1() {
     assert_eq!((request(&old).version, request(&old).wants_upgrade()), (Version::Http10, false));
 }
 
+/// Covers: RFC9112-9.6-1
 #[test]
 fn connections_stay_open_as_version_and_connection_say() {
     let old = |lines| get(lines).replace("HTTP/1.1", "HTTP/1.0");
@@ -319,6 +330,7 @@ fn connections_stay_open_as_version_and_connection_say() {
     assert!(response(&ok("")).keeps_alive());
 }
 
+/// Covers: RFC9112-6.3-2
 #[test]
 fn a_response_has_the_body_that_its_status_and_request_allow() {
     let with_length = |status: u16| format!("HTTP/1.1 {status} R\r\nContent-Length: 5\r\n\r\n");
@@ -334,6 +346,7 @@ fn a_response_has_the_body_that_its_status_and_request_allow() {
     assert_eq!(response(&ok("Transfer-Encoding: chunked;")).body("GET"), Body::Chunked);
 }
 
+/// Covers: RFC9110-15-1
 #[test]
 fn a_status_code_has_three_digits_and_is_at_least_100() {
     assert_eq!(response("HTTP/1.1 999 \r\n\r\n").status, 999);

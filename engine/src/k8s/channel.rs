@@ -129,6 +129,12 @@ impl ChannelSet {
         self.0 & !Self::bit(channel) == 0
     }
 
+    /// Those of the set that carry bytes of the process.
+    #[must_use]
+    pub const fn of_bytes(self) -> Self {
+        Self(self.0 & (1 << Channel::STDIN.0 | 1 << Channel::STDOUT.0 | 1 << Channel::STDERR.0))
+    }
+
     fn bit(channel: Channel) -> u8 {
         if channel.is_remote_command() { 1 << channel.number() } else { 0 }
     }

@@ -270,6 +270,7 @@ mod tests {
         assert_eq!(chosen(&[&lines.join(",")], Subprotocol::SPDY_SERVER), Ok(Subprotocol::V4));
     }
 
+    /// Covers: RFC6455-4.2.2-3
     #[test]
     fn the_order_of_the_client_decides() {
         let known = Subprotocol::SPDY_SERVER;
@@ -319,6 +320,7 @@ mod tests {
         assert_eq!(answer(&["v5.channel.k8s.io"]), Err((Refused::NothingInCommon, 403)));
     }
 
+    /// Covers: RFC6455-10.5-1
     #[test]
     fn a_bearer_token_is_never_chosen_and_never_enough() {
         let token = "base64url.bearer.authorization.k8s.io.dG9rZW4";

@@ -1,8 +1,8 @@
 use core::ops::Range;
 
 use super::messages::{self, Messages, OUTBOX};
-use super::{LegError, base64};
-use crate::k8s::{Channel, Subprotocol};
+use super::{LegError, Payload, base64};
+use crate::k8s::{Channel, ChannelSet, Subprotocol};
 use crate::limits::Limits;
 use crate::step::Step;
 use crate::ws::{FrameHeader, Masking, Opcode};
@@ -60,6 +60,19 @@ impl<M: Masking, const N: usize> Channels<M, N> {
             Some(messages::Received::End { clean }) => Some(Received::End { clean }),
         };
         Ok(Step { consumed, event })
+    }
+
+    /// Takes a whole message of one of `channels` off the front of `input`, with at least `lead` bytes in front of its payload.
+    #[inline]
+    pub(super) fn pass(&mut self, input: &mut [u8], lead: usize, channels: ChannelSet) -> Option<Payload> {
+        if self.protocol.is_base64() {
+            return None;
+        }
+        let wanted = |byte| channels.contains(Channel::new(byte));
+        let message = self.messages.pass(input, lead.saturating_sub(CHANNEL_BYTE), wanted)?;
+        let range = message.start + CHANNEL_BYTE..message.end;
+        let channel = Channel::new(*input.get(message.start)?);
+        Some(Payload { channel, range })
     }
 
     #[inline]

@@ -57,6 +57,17 @@ impl<M: Masking, const N: usize> Messages<M, N> {
         Ok(Step { consumed, event })
     }
 
+    /// [`ws::Receiver::pass`].
+    #[inline]
+    pub(super) fn pass(
+        &mut self,
+        input: &mut [u8],
+        lead: usize,
+        begins: impl FnOnce(u8) -> bool,
+    ) -> Option<Range<usize>> {
+        self.receiver.pass(input, lead, begins)
+    }
+
     #[inline]
     pub(super) fn can_receive(&self) -> bool {
         self.sender.can_answer()

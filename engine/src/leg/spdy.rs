@@ -1,6 +1,6 @@
 use core::ops::Range;
 
-use super::{Close, Event, Framing, Leg, LegError};
+use super::{Close, Event, Framing, Leg, LegError, Payload};
 use crate::k8s::{Channel, ChannelSet, ResizeParser, StreamSet, Subprotocol, TerminalSize};
 use crate::limits::Limits;
 use crate::outbox::Outbox;
@@ -54,6 +54,8 @@ pub struct SpdyLeg<B: HeaderBlocks> {
     awaited: ChannelSet,
     headers: HeaderWriter,
     outbox: Outbox<OUTBOX>,
+    /// What data came for last, with nothing but data behind it: it may [`pass`](Framing::pass).
+    flowing: Option<(StreamId, Channel)>,
     /// The frame that was received last has ended the peer's half of this channel, too.
     ended: Option<Channel>,
     resize: ResizeParser,
@@ -102,6 +104,7 @@ impl<B: HeaderBlocks> SpdyLeg<B> {
 
     /// Ends both directions of a channel, as `status`. Does nothing if its stream is not open.
     pub fn reset(&mut self, channel: Channel, status: RstStatus) {
+        self.flowing = None;
         if let Some(id) = self.id(channel)
             && self.streams.reset(id).is_some_and(|state| state.local_open)
         {
@@ -120,6 +123,7 @@ impl<B: HeaderBlocks> SpdyLeg<B> {
             awaited,
             headers: HeaderWriter::new(),
             outbox: Outbox::new(),
+            flowing: None,
             ended: None,
             resize: ResizeParser::new(),
             next_size: None,
@@ -150,7 +154,10 @@ impl<B: HeaderBlocks> SpdyLeg<B> {
         let event = match channel {
             _ if range.is_empty() => None,
             Channel::RESIZE => input.get(range).and_then(|json| self.resize.feed(json)).map(Event::Resize),
-            _ => Some(Event::Data { channel, range }),
+            _ => {
+                self.flowing = (!fin).then_some((id, channel));
+                Some(Event::Data { channel, range })
+            }
         };
         self.then_half_closed(event, channel, id, fin)
     }
@@ -253,6 +260,7 @@ impl<B: HeaderBlocks> Framing for SpdyLeg<B> {
         }
         let Step { consumed, event } = self.receiver.receive(input)?;
         let Some(event) = event else { return Ok(Step::skip(consumed)) };
+        self.flowing = None;
         let event = match event {
             spdy::Event::Data { stream, range, fin, .. } => self.data(input, stream, range, fin),
             spdy::Event::SynStream { stream, fin, .. } => self.peer_opens(stream, fin),
@@ -274,6 +282,13 @@ impl<B: HeaderBlocks> Framing for SpdyLeg<B> {
             }
         };
         Ok(Step { consumed, event })
+    }
+
+    #[inline]
+    fn pass(&mut self, input: &mut [u8], lead: usize, channels: ChannelSet) -> Option<Payload> {
+        let (stream, channel) = self.flowing.filter(|&(_, channel)| channels.contains(channel))?;
+        let range = self.receiver.pass(input, stream, lead)?;
+        Some(Payload { channel, range })
     }
 
     #[inline]
@@ -342,6 +357,7 @@ impl<B: HeaderBlocks> Framing for SpdyLeg<B> {
             return;
         }
         self.closed = true;
+        self.flowing = None;
         self.next_size = None;
         for (id, state) in self.streams.iter() {
             if state.local_open {

@@ -2,8 +2,8 @@ use core::mem;
 use core::ops::Range;
 
 use super::channels::{self, CHANNEL_BYTE, Channels};
-use super::{Close, Event, Framing, Leg, LegError};
-use crate::k8s::{Channel, ResizeParser, Subprotocol, TerminalSize};
+use super::{Close, Event, Framing, Leg, LegError, Payload};
+use crate::k8s::{Channel, ChannelSet, ResizeParser, Subprotocol, TerminalSize};
 use crate::limits::Limits;
 use crate::step::{Role, Step};
 use crate::ws::{FrameHeader, MaskKeys, Masking, NoMask};
@@ -182,6 +182,14 @@ impl<M: Masking> Framing for WebSocketLeg<M> {
             Some(channels::Received::End { clean }) => Some(Event::End { clean }),
         };
         Ok(Step { consumed, event })
+    }
+
+    #[inline]
+    fn pass(&mut self, input: &mut [u8], lead: usize, channels: ChannelSet) -> Option<Payload> {
+        if self.status_ended {
+            return None;
+        }
+        self.channels.pass(input, lead, channels)
     }
 
     #[inline]

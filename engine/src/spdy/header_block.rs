@@ -391,6 +391,7 @@ mod tests {
         assert_eq!(HeaderBlock::check(&longer, 100, rules()), Err(HeaderBlockError::Trailing { bytes: 1 }));
     }
 
+    /// Covers: SPDY-2.6.10-2
     #[test]
     fn counts_and_lengths_are_refused_as_soon_as_they_are_read() {
         let error = HeaderBlock::check(&[0xff; 4], 100, rules()).unwrap_err();

@@ -166,6 +166,38 @@ impl<B: HeaderBlocks> Receiver<B> {
         }
     }
 
+    /// Takes a piece of a DATA frame of `stream` off the front of `input`, as [`receive`](Self::receive) does, if it has at least
+    /// `lead` bytes of header and no flags.
+    #[inline]
+    pub(crate) fn pass(&mut self, input: &[u8], stream: StreamId, lead: usize) -> Option<Range<usize>> {
+        let (left, start) = match self.state {
+            State::Frame => {
+                // Control bit, stream, flags and length: all but the length is known.
+                let header = u64::from_be_bytes(*input.first_chunk()?);
+                if header >> 24 != u64::from(stream.get()) << 8 {
+                    return None;
+                }
+                ((header & u64::from(frame::MAX_LENGTH)) as u32, frame::DATA_HEADER)
+            }
+            State::Data { stream: current, fin: false, left } if current == stream => (left, 0),
+            _ => return None,
+        };
+        let available = input.len().checked_sub(start).filter(|available| *available > 0)?;
+        if left == 0 || start < lead {
+            return None;
+        }
+        if start > 0 {
+            self.count(left);
+        }
+        let piece = left.min(u32::try_from(available).unwrap_or(u32::MAX));
+        if piece < left {
+            self.state = State::Data { stream, fin: false, left: left - piece };
+        } else if start == 0 {
+            self.state = State::Frame;
+        }
+        Some(start..start.wrapping_add(piece as usize))
+    }
+
     /// Header bytes that are sure to come before the next payload byte: none within a DATA frame. `None` within a
     /// frame that has no payload.
     #[inline]

@@ -231,6 +231,7 @@ mod tests {
         StreamId::new(number).unwrap()
     }
 
+    /// Covers: SPDY-2.3.2-1
     #[test]
     fn clients_open_odd_streams_and_servers_even_ones() {
         let mut client = Streams::<3>::new(Role::Client);
@@ -258,6 +259,7 @@ mod tests {
         assert_eq!(streams.peer_opened(StreamId::MAX), Err(Refusal::IdInUse));
     }
 
+    /// Covers: SPDY-2.3.2-1
     #[test]
     fn ids_of_the_peer_rise_by_two_and_their_parity_is_free() {
         let mut server = Streams::<8>::new(Role::Server);
@@ -274,6 +276,7 @@ mod tests {
         assert_eq!(client.peer_opened(id(2)), Ok(()));
     }
 
+    /// Covers: SPDY-2.3.2-2
     #[test]
     fn a_peer_cannot_open_a_stream_that_we_have_open() {
         let mut client = Streams::<8>::new(Role::Client);
@@ -296,6 +299,7 @@ mod tests {
         assert_eq!(server.peer_opened(id(5)), Ok(()));
     }
 
+    /// Covers: SPDY-2.6.6-1
     #[test]
     fn no_stream_is_opened_after_goaway() {
         let mut server = Streams::<2>::new(Role::Server);
@@ -307,6 +311,7 @@ mod tests {
         assert_eq!(server.receives(id(1)), DataVerdict::Deliver, "open streams go on");
     }
 
+    /// Covers: SPDY-2.3.6-1
     #[test]
     fn a_stream_goes_on_until_both_halves_are_finished() {
         for local_first in [true, false] {
@@ -324,6 +329,7 @@ mod tests {
         }
     }
 
+    /// Covers: SPDY-2.2.2-2, SPDY-2.3.6-1
     #[test]
     fn data_is_delivered_from_the_reply_to_the_fin() {
         let mut client = Streams::<2>::new(Role::Client);

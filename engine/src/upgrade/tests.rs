@@ -51,6 +51,7 @@ fn spdy_is_ignored_where_there_are_no_streams() {
     assert!(asked(&format!("{pod}/exec?command=%"), SPDY));
 }
 
+/// Covers: RFC6455-4.2.2-3
 #[test]
 fn a_websocket_gets_the_bytes_of_upstreams_servers() {
     let v5 = format!("{WEBSOCKET}Sec-WebSocket-Protocol: v4.channel.k8s.io,v5.channel.k8s.io\r\n");
@@ -62,6 +63,7 @@ fn a_websocket_gets_the_bytes_of_upstreams_servers() {
     assert_eq!(websocket(WEBSOCKET, Subprotocol::WEBSOCKET_SERVER), format!("{begin}\r\n"));
 }
 
+/// Covers: RFC6455-4.2.1-1, RFC6455-4.2.2-2
 #[test]
 fn a_refused_websocket_gets_the_bytes_of_upstreams_servers() {
     let known = Subprotocol::TRANSLATOR;
@@ -147,6 +149,7 @@ fn check(
     upgrade.expects(offered).check(&response)
 }
 
+/// Covers: RFC6455-4.1-2, RFC6455-4.1-3, RFC9110-7.8-2
 #[test]
 fn a_client_checks_what_it_was_granted() {
     let key = crate::ws::client_key(*b"the sample nonce");
@@ -193,6 +196,7 @@ fn a_spdy_client_has_one_line_for_each_protocol() {
     assert_eq!(Accepted::of(&request, &[], &[Subprotocol::V2]).map(|it| it.protocol), Ok(Subprotocol::V2));
 }
 
+/// Covers: RFC6455-10.5-1
 #[test]
 fn a_browsers_token_counts_if_it_is_the_only_one_and_one_word() {
     let token = |items: &str| {

@@ -76,6 +76,7 @@ pub(super) fn cut(reason: &str, room: usize) -> &[u8] {
 mod tests {
     use super::*;
 
+    /// Covers: RFC6455-7.4.1-1
     #[test]
     fn codes_valid_on_the_wire_are_those_of_the_registry_and_of_applications() {
         for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535] {
@@ -88,6 +89,7 @@ mod tests {
         }
     }
 
+    /// Covers: RFC6455-5.5.1-1
     #[test]
     fn a_payload_is_empty_or_begins_with_a_whole_valid_code() {
         assert_eq!(parse(b""), Ok(None));
@@ -97,6 +99,7 @@ mod tests {
         assert_eq!(parse(b"\x03\xed"), Err(ProtocolError::InvalidCloseCode(CloseCode::NO_STATUS)));
     }
 
+    /// Covers: RFC6455-5.5.1-1
     #[test]
     fn a_reason_must_be_utf8_to_its_end() {
         assert_eq!(parse(b"\x03\xe8a\xff"), Err(ProtocolError::InvalidUtf8 { lead: 0xff }));

@@ -85,6 +85,7 @@ mod tests {
     use super::*;
     use std::string::ToString;
 
+    /// Covers: RFC6455-7.4.1-2, RFC6455-8.1-1
     #[test]
     fn the_close_code_names_the_kind_of_fault() {
         assert_eq!(ProtocolError::FrameTooLarge(1).close_code(), CloseCode::TOO_BIG);

@@ -181,6 +181,7 @@ mod tests {
         FrameHeader::parse(bytes).unwrap_err()
     }
 
+    /// Covers: RFC6455-5.2-1, RFC6455-9.1-1
     #[test]
     fn each_reserved_bit_is_refused_at_the_first_byte() {
         for first in [0x90 | 2, 0xa0 | 2, 0xc0 | 2, 0xf2] {
@@ -188,6 +189,7 @@ mod tests {
         }
     }
 
+    /// Covers: RFC6455-5.2-2
     #[test]
     fn each_reserved_opcode_is_refused_at_the_first_byte() {
         for opcode in [3, 4, 5, 6, 7, 11, 12, 13, 14, 15] {
@@ -196,6 +198,7 @@ mod tests {
         }
     }
 
+    /// Covers: RFC6455-5.4-1
     #[test]
     fn a_control_frame_must_be_final() {
         for opcode in [Opcode::Close, Opcode::Ping, Opcode::Pong] {
@@ -203,6 +206,7 @@ mod tests {
         }
     }
 
+    /// Covers: RFC6455-5.5-1
     #[test]
     fn a_control_frame_holds_125_bytes_and_no_more() {
         for opcode in [Opcode::Close, Opcode::Ping, Opcode::Pong] {
@@ -214,6 +218,7 @@ mod tests {
         }
     }
 
+    /// Covers: RFC6455-5.2-3
     #[test]
     fn a_length_must_take_the_fewest_bytes() {
         assert_eq!(error(&[0x82, 126, 0, 125]), ProtocolError::LengthNotMinimal(125));
@@ -229,6 +234,7 @@ mod tests {
         }
     }
 
+    /// Covers: RFC6455-5.2-4
     #[test]
     fn the_top_bit_of_a_64_bit_length_must_be_clear() {
         assert_eq!(

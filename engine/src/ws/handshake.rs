@@ -42,11 +42,13 @@ pub fn is_valid_key(key: &[u8]) -> bool {
 mod tests {
     use super::*;
 
+    /// Covers: RFC6455-4.2.2-1
     #[test]
     fn accepts_the_example_of_the_rfc() {
         assert_eq!(&accept_key(b"dGhlIHNhbXBsZSBub25jZQ=="), b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
 
+    /// Covers: RFC6455-4.2.1-1
     #[test]
     fn a_key_is_valid_if_it_holds_16_bytes() {
         assert_eq!(&client_key(*b"the sample nonce"), b"dGhlIHNhbXBsZSBub25jZQ==");

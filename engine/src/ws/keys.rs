@@ -65,6 +65,7 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
+    /// Covers: RFC6455-5.1-1, RFC6455-5.3-1
     #[test]
     fn keys_do_not_repeat_and_depend_on_the_seed() {
         let (mut one, mut other) = (MaskKeys::new([1; 16]), MaskKeys::new([2; 16]));

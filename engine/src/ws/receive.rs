@@ -123,9 +123,9 @@ impl Receiver {
     #[inline]
     pub fn receive(&mut self, input: &mut [u8]) -> Result<Step<Event>, ProtocolError> {
         if self.phase == Phase::Idle
-            && let Some(step) = self.short_message(input)
+            && let Some((opcode, range)) = self.whole_message(input, 0, |_| true)
         {
-            return Ok(step);
+            return Ok(Step::event(range.end, Event::Data { opcode, range, first: true, last: true }));
         }
         let start = if self.remaining == 0 {
             match self.frame(input).map_err(|error| self.fail(error))? {
@@ -138,11 +138,31 @@ impl Receiver {
         self.payload(input, start)
     }
 
-    /// Takes a message that is one frame of at most 125 bytes, if all of it is there and nothing is
-    /// wrong with it. Most frames of a terminal are such. Leaves everything else to the slower way.
+    /// Takes a message that is one frame off the front of `input`, as [`receive`](Self::receive) does, if it has at least `lead`
+    /// bytes of header and a first byte that `begins` wants.
     #[inline]
-    fn short_message(&self, input: &mut [u8]) -> Option<Step<Event>> {
-        let (&mut [first, second], rest) = input.split_first_chunk_mut()?;
+    pub(crate) fn pass(
+        &mut self,
+        input: &mut [u8],
+        lead: usize,
+        begins: impl FnOnce(u8) -> bool,
+    ) -> Option<Range<usize>> {
+        if self.phase != Phase::Idle {
+            return None;
+        }
+        self.whole_message(input, lead, begins).map(|(_, range)| range)
+    }
+
+    /// A message that is one frame of 1 to 65535 bytes, unmasked, if all of it is there and nothing is wrong with it. Most are
+    /// such. Leaves everything else to the slower way, as it was.
+    #[inline]
+    fn whole_message(
+        &self,
+        input: &mut [u8],
+        lead: usize,
+        begins: impl FnOnce(u8) -> bool,
+    ) -> Option<(Opcode, Range<usize>)> {
+        let &mut [first, second, high, low, ..] = input else { return None };
         let opcode = match Opcode::from_wire(first ^ FIN)? {
             Opcode::Binary => Opcode::Binary,
             Opcode::Text if !self.check_utf8 => Opcode::Text,
@@ -150,21 +170,29 @@ impl Receiver {
         };
         let masked = self.role == Role::Server;
         // A mask bit that is not as it should be makes this too long.
-        let len = second ^ if masked { MASK } else { 0 };
-        if len >= LEN_16 || u64::from(len) > self.max_len {
+        let (start, len) = match second ^ if masked { MASK } else { 0 } {
+            len @ 1..LEN_16 => (2, u16::from(len)),
+            LEN_16 => (4, u16::from_be_bytes([high, low])),
+            _ => return None,
+        };
+        let is_shortest = start == 2 || len >= u16::from(LEN_16);
+        if !is_shortest || u64::from(len) > self.max_len {
             return None;
         }
-        let len = usize::from(len);
-        let start = if masked {
-            let (&mut key, rest) = rest.split_first_chunk_mut()?;
-            mask(key, 0, rest.get_mut(..len)?);
-            6
-        } else {
-            rest.get(..len)?;
-            2
+        let (key, start) = match input.get(start..)?.first_chunk() {
+            Some(&key) if masked => (key, start + 4),
+            None if masked => return None,
+            _ => ([0; 4], start),
         };
-        let end = start + len;
-        Some(Step::event(end, Event::Data { opcode, range: start..end, first: true, last: true }))
+        let end = start + usize::from(len);
+        let message = input.get_mut(start..end)?;
+        if start < lead || !begins(message.first()? ^ key[0]) {
+            return None;
+        }
+        if masked {
+            mask(key, 0, message);
+        }
+        Some((opcode, start..end))
     }
 
     /// At the beginning of a frame: goes on with the payload of a data frame at the index it answers,

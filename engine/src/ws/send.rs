@@ -150,6 +150,7 @@ mod tests {
         (step.event.unwrap(), bytes)
     }
 
+    /// Covers: RFC6455-5.1-3
     #[test]
     fn a_server_sends_the_plain_frames_of_the_rfc() {
         let mut sender = Sender::<320>::new(Role::Server);
@@ -159,6 +160,7 @@ mod tests {
         assert_eq!(sender.outbox().pending(), b"\x89\x05Hello\x8a\x00\x88\x02\x03\xe8");
     }
 
+    /// Covers: RFC6455-5.1-1
     #[test]
     fn a_client_masks_what_it_sends() {
         let mut sender = Sender::<320>::new(Role::Client);
@@ -169,6 +171,7 @@ mod tests {
         assert_eq!(server.data_header(Opcode::Text, true, 5, KEY).mask, None);
     }
 
+    /// Covers: RFC6455-5.5.1-2
     #[test]
     fn only_the_first_close_is_sent_and_nothing_after_it() {
         let mut sender = Sender::<320>::new(Role::Server);
@@ -180,6 +183,7 @@ mod tests {
         assert_eq!(sender.outbox().pending(), b"\x88\x05\x03\xe9bye");
     }
 
+    /// Covers: RFC6455-7.4.1-1
     #[test]
     fn a_code_that_may_not_be_sent_leaves_the_close_empty() {
         for code in [None, Some(CloseCode::NO_STATUS), Some(CloseCode::ABNORMAL), Some(CloseCode(0))] {
@@ -209,6 +213,7 @@ mod tests {
         }
     }
 
+    /// Covers: RFC6455-5.5-1
     #[test]
     fn a_ping_of_more_than_125_bytes_is_refused_whole() {
         let mut sender = Sender::<1024>::new(Role::Server);

@@ -9,9 +9,6 @@ use super::upstream::Upstream;
 use crate::rig::{LIMITS, Peers, Rig};
 use crate::script::{Script, Wire};
 
-/// Room for the session's status in the bridge.
-const STATUS: usize = 512;
-
 /// The peers of an exec session.
 pub(super) struct Pair {
     client: Client,
@@ -20,7 +17,7 @@ pub(super) struct Pair {
 }
 
 impl Peers for Pair {
-    type Bridge = ExecBridge<WebSocketLeg, SpdyLeg<SkipBlocks>, STATUS>;
+    type Bridge = ExecBridge<WebSocketLeg, SpdyLeg<SkipBlocks>>;
 
     fn upstream_leg(&self) -> SpdyLeg<SkipBlocks> {
         SpdyLeg::client(self.set, Subprotocol::V4, &LIMITS)
@@ -159,7 +156,7 @@ impl<const S: usize> Session<S> {
         if self.rig.connected {
             self.rig.peers.upstream.end();
         } else {
-            self.rig.bridge.refused(b"");
+            self.rig.refuse(b"");
         }
         let Pair { client, upstream, .. } = &mut self.rig.peers;
         client.stdout.sent = upstream.stdout;

@@ -1,6 +1,8 @@
 //! What the seed corpus is made from: the byte vectors of the engine's tests, and small inputs made by hand.
 
 mod forwards;
+mod gateways;
+mod models;
 mod sessions;
 mod texts;
 mod tunnels;
@@ -14,17 +16,117 @@ use vectors::Vector;
 pub(crate) fn of(target: &str) -> Seeds {
     match target {
         "exec_bridge" => sessions::all(),
+        "gateway" => gateways::all(),
+        "http_differential" => behind(2, &[], texts::heads()),
         "http_head" => texts::heads(),
+        "inflate_differential" => header_blocks(),
+        "json_differential" => texts::json(),
         "k8s_text" => texts::of_kubernetes(),
+        "leg_receiver" => legs(),
         "ports_bridge" => forwards::all(),
+        "session_model" => models::all(),
         "spdy_receiver" => spdy(),
         "tunnel_bridge" => tunnels::all(),
         "ws_differential" => {
             websocket().into_iter().map(|(name, seed)| (name, without_cuts(&seed))).collect()
         }
         "ws_receiver" => websocket(),
+        "ws_sender" => sent(),
         _ => panic!("no target {target}"),
     }
+}
+
+/// The seeds without their first bytes, and with other ones.
+fn behind(count: usize, options: &[u8], seeds: Seeds) -> Seeds {
+    seeds.into_iter().map(|(name, seed)| (name, [options, &seed[count..]].concat())).collect()
+}
+
+/// The header blocks of each sequence, each behind its length.
+fn header_blocks() -> Seeds {
+    let mut seeds = Seeds::new();
+    for (name, seed) in spdy() {
+        let mut blocks = vec![0];
+        let mut rest = &seed[2..];
+        while let Some((header, behind)) = rest.split_first_chunk::<8>() {
+            let length = u32::from_be_bytes([0, header[5], header[6], header[7]]) as usize;
+            let (payload, behind) = behind.split_at(length.min(behind.len()));
+            rest = behind;
+            let fixed = match header[..4] {
+                [0x80, _, 0, 1] => 10,
+                [0x80, _, 0, 2 | 8] => 4,
+                _ => continue,
+            };
+            let block = payload.get(fixed..).unwrap_or_default();
+            blocks.extend(u16::try_from(block.len()).expect("a short block").to_le_bytes());
+            blocks.extend(block);
+        }
+        if blocks.len() > 1 {
+            seeds.insert(name, blocks);
+        }
+    }
+    seeds
+}
+
+/// What peers send to the legs that understand it.
+fn legs() -> Seeds {
+    let mut seeds = Seeds::new();
+    for (name, seed) in websocket() {
+        let to_server = seed[0] & 1 == 0;
+        let base64 = name.contains("base64");
+        let leg = match (to_server, name.starts_with("ws.pf"), name.starts_with("ws.tunnel")) {
+            (true, _, true) => 20,
+            (false, _, true) => 21,
+            (_, true, _) => 24,
+            (true, ..) => {
+                if base64 {
+                    4
+                } else {
+                    0
+                }
+            }
+            (false, ..) => {
+                if base64 {
+                    10
+                } else {
+                    6
+                }
+            }
+        };
+        seeds.insert(name, [&[leg, 1], &seed[2..]].concat());
+    }
+    for (name, seed) in spdy() {
+        let leg = if name.starts_with("spdy.pf") {
+            22
+        } else if seed[0] & 1 == 0 {
+            16
+        } else {
+            12
+        };
+        if name.starts_with("sequence") || name.contains("pf") || name.starts_with("spdy.reply") {
+            seeds.insert(name, [&[leg, 5], &seed[2..]].concat());
+        }
+    }
+    seeds.insert("raw".into(), b"\x1a\x03any bytes".to_vec());
+    let in_tunnel =
+        b"\x17\x01\x82\x0c\x80\x03\0\x06\0\0\0\x04\0\0\0\x02\x82\x03\0\0\0\x82\x07\x03\0\0\0\x02hi";
+    seeds.insert("tunnelled".into(), in_tunnel.to_vec());
+    seeds
+}
+
+/// Acts: the table stands in `strait_fuzz::ws_sender`'s documentation.
+fn sent() -> Seeds {
+    let mut seeds = Seeds::new();
+    let acts: [(&str, &[u8]); 5] = [
+        ("message", b"\0\x05\0\x04\x01\x03\x04\x02\x7d\x04\x13\x05"),
+        ("fragments", b"\x30\x80\0\x01\x05\x04\x30\x01\0\0\0\0\x13\0\x04\0\x09\0"),
+        ("lengths", b"\0\x7d\0\0\x7e\0\0\xff\xff\0\0\0"),
+        ("control_flood", b"\x01\x7d\x01\x7d\x02\x7d\x02\x7d\x03\xff\x04"),
+        ("no_code", b"\x20\x03\0\x73\0\0\x03\0"),
+    ];
+    for (options, by) in [(0, "client"), (1, "server"), (2, "client_leg"), (3, "server_leg")] {
+        seeds.extend(acts.map(|(name, acts)| (format!("{by}.{name}"), [&[options], acts].concat())));
+    }
+    seeds
 }
 
 fn without_cuts(seed: &[u8]) -> Vec<u8> {

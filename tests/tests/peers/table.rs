@@ -2,16 +2,17 @@ use std::any::Any;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use std::{env, fmt, fs, io, thread};
+use std::{env, fmt, io, thread};
+
+use strait_tests::write_down;
 
 /// How many rows run at a time.
 const WORKERS: usize = 2;
 /// Where the tables are kept.
-const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/PEERS.md");
+const DOCUMENT: &str = "PEERS.md";
 
 /// Peers of one kind, by the name that they are run with.
 #[derive(Debug)]
@@ -163,7 +164,7 @@ impl Report {
         let section = tables.into_iter().map(|table| self.table(suite, table)).collect::<String>();
         println!("\n{section}\n{}: {:.1} s", suite.name, started.elapsed().as_secs_f32());
         if env::var_os("CI").is_none() && (full || !suite.sliced) {
-            write_down(suite.name, &section);
+            write_down(DOCUMENT, suite.name, &section);
         }
     }
 
@@ -239,15 +240,4 @@ fn fill(row: Row, columns: &[String]) -> Vec<Cell> {
         all[place] = cell;
     }
     all
-}
-
-/// Puts `section` between the marks of `name`, and leaves all other text as it is.
-fn write_down(name: &str, section: &str) {
-    let path = Path::new(DOCUMENT);
-    let (begin, end) = (format!("<!-- {name} -->\n"), format!("<!-- end of {name} -->\n"));
-    let text = fs::read_to_string(path).expect("docs/PEERS.md");
-    let parts = text.split_once(&begin).and_then(|(above, rest)| Some((above, rest.split_once(&end)?.1)));
-    let (above, below) = parts.unwrap_or_else(|| panic!("docs/PEERS.md has no marks for {name}"));
-    fs::write(path, format!("{above}{begin}{}\n{end}{below}", section.trim_end()))
-        .expect("docs/PEERS.md can be written");
 }

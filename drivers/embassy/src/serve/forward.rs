@@ -35,12 +35,12 @@ pub(super) async fn run<C: Connection, U: Connection>(
         Forward::Tunnel => {
             let mut bridge = tunnel(limits);
             connect(&mut bridge, RawLeg::new);
-            Ended::Session(Session::new(&mut bridge, client, Some(io), up, down).run(stop).await)
+            Ended::Session(Session::new(&mut bridge, client, Ok(io), up, down).run(stop).await)
         }
         Forward::Ports(ports) => {
             let mut bridge = channels(agreed, ports.clone(), limits);
             connect(&mut bridge, || SpdyPorts::client(ports, limits));
-            Ended::Session(Session::new(&mut bridge, client, Some(io), up, down).run(stop).await)
+            Ended::Session(Session::new(&mut bridge, client, Ok(io), up, down).run(stop).await)
         }
     }
 }

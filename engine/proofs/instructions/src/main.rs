@@ -20,7 +20,7 @@ use strait::{Instant, Limits};
 
 const LANE: usize = 2048;
 
-type Translator = ExecBridge<WebSocketLeg, SpdyLeg<SkipBlocks>, 512>;
+type Translator = ExecBridge<WebSocketLeg, SpdyLeg<SkipBlocks>>;
 type Direction = Lane<[u8; LANE], 8>;
 
 /// Frames of one length, one after the other, and the direction in which they go.

@@ -55,7 +55,7 @@ pub fn client_spdy(peers: &Peers) -> SpdyLeg<SkipBlocks> {
 
 #[inline(never)]
 fn exec<C: Leg, U: Leg>(peers: &Peers, client: C, upstream: U) {
-    join(peers, ExecBridge::<_, _, 512>::new(client, streams(peers), &limits()), upstream);
+    join(peers, ExecBridge::new(client, streams(peers), &limits()), upstream);
 }
 
 /// A session of any kind, to its end.
@@ -100,7 +100,7 @@ fn now(peers: &Peers) -> Instant {
 fn begin<R: Bridge, B: Memory>(peers: &Peers, bridge: &mut R, down: &mut LaneOf<B>, upstream: R::Upstream) {
     bridge.greet(down);
     if peers.flag() {
-        bridge.refused(peers.bytes());
+        bridge.refused(peers.bytes(), down);
     }
     bridge.connected(upstream, now(peers));
 }

@@ -5,19 +5,31 @@ use crate::leg::{Close, Event, Leg};
 use crate::step::Step;
 use crate::time::Instant;
 
-impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
+impl<C: Leg, U: Leg> ExecBridge<C, U> {
     pub(super) fn translate_client<B: Memory, const S: usize>(
         &mut self,
         lane: &mut Lane<B, S>,
         now: Instant,
     ) -> Flow {
+        // Its half may be shut down by now: an answer would follow the end.
+        if self.client_side.ended && matches!(self.phase, Phase::Closing { .. }) {
+            lane.discard_input();
+            return Flow::NeedInput;
+        }
         let flow = loop {
             if !self.client.can_receive() || !self.end_inputs(lane) {
                 break Flow::NeedWrite;
             }
             // A client that writes before it has opened all its streams waits for no other peer than upstream.
             let flows = matches!(self.phase, Phase::Opening { .. } | Phase::Running);
-            let upstream = self.upstream.as_mut().filter(|upstream| flows && upstream.is_ready());
+            let mut upstream = self.upstream.as_mut().filter(|upstream| flows && upstream.is_ready());
+            if let Some(upstream) = &mut upstream
+                && upstream.can_send(Channel::STDIN)
+                && lane.pass(&mut self.client, *upstream, self.inputs.of_bytes(), &mut self.carried)
+            {
+                self.liveness.heard(Side::Client, now);
+                self.liveness.active(now);
+            }
             let mut len = usize::MAX;
             match (self.client.lead(lane.peek()), &upstream) {
                 (Some(_), None) if matches!(self.phase, Phase::Dialing | Phase::Opening { .. }) => {
@@ -144,9 +156,15 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
             if !upstream.can_receive() {
                 break Flow::NeedWrite;
             }
+            if self.is_answered
+                && lane.pass(upstream, &mut self.client, self.outputs.of_bytes(), &mut self.carried)
+            {
+                self.liveness.heard(Side::Upstream, now);
+                self.liveness.active(now);
+            }
             let mut len = usize::MAX;
             if let Some(lead) = upstream.lead(lane.peek()) {
-                if !self.client.is_ready() {
+                if !self.is_answered {
                     break Flow::NeedPeer;
                 }
                 if !lane.has_room(lead, &self.client) {
@@ -165,10 +183,11 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
             };
             if consumed == 0 && event.is_none() {
                 if self.upstream_side.ended {
-                    // It did so before the client was ready for what it had sent.
-                    lane.close_frame(&mut self.client);
-                    self.upstream_ended(false);
+                    self.upstream_ended(false, lane);
                     continue;
+                }
+                if lane.release() {
+                    self.status.collected(false);
                 }
                 break Flow::NeedInput;
             }
@@ -176,7 +195,7 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
             self.liveness.heard(Side::Upstream, now);
             match event {
                 Some(Event::Data { channel: Channel::ERROR, range }) => {
-                    self.status.collect(lane.consumed(at + range.start..at + range.end));
+                    self.status.collected(lane.hold(at + range.start..at + range.end));
                 }
                 Some(Event::Data { channel, range }) if self.outputs.contains(channel) => {
                     self.liveness.active(now);
@@ -189,19 +208,16 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
                     self.outputs.remove(channel);
                     self.opened();
                     if self.outputs.is_empty() {
-                        lane.close_frame(&mut self.client);
-                        self.upstream_ended(true);
+                        self.upstream_ended(true, lane);
                     }
                 }
                 Some(Event::End { clean }) => {
-                    lane.close_frame(&mut self.client);
-                    lane.discard_input();
                     self.upstream_side.ended = true;
-                    self.upstream_ended(clean);
+                    self.upstream_ended(clean, lane);
+                    lane.discard_input();
                 }
                 Some(Event::Status) => {
-                    lane.close_frame(&mut self.client);
-                    self.upstream_ended(true);
+                    self.upstream_ended(true, lane);
                 }
                 Some(Event::Opened(_) | Event::Data { .. } | Event::Resize(_)) | None => {}
             }
@@ -213,10 +229,8 @@ impl<C: Leg, U: Leg, const STATUS: usize> ExecBridge<C, U, STATUS> {
     fn send_status<B: Memory, const S: usize>(&mut self, lane: &mut Lane<B, S>, now: Instant) {
         lane.discard_input();
         self.is_delivered = false;
-        let (status, is_json) = (&self.status, self.client.status_is_json());
-        let is_sent = lane.end_session(&mut self.client, |room| {
-            if is_json { status.write_json(room) } else { status.write_text(room) }
-        });
+        let (status, is_json) = (self.status, self.client.status_is_json());
+        let is_sent = lane.end_session_held(&mut self.client, |room, held| status.write(is_json, room, held));
         match is_sent {
             false => self.client.close(Close::Internal),
             true if self.client.closes_first() => self.client.close(Close::Normal),

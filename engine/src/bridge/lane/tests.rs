@@ -21,7 +21,7 @@ impl<B: Memory, const S: usize> Lane<B, S> {
         if self.has_output() || self.has_input() {
             assert!(end <= self.start, "output up to {end} lies over input from {}", self.start);
         }
-        assert!(self.start <= self.end && self.end <= self.buffer.as_ref().len());
+        assert!(self.start <= self.end && self.end <= self.limit());
         assert!(self.open.is_none(), "an unfinished frame is left between two calls");
     }
 }
@@ -278,4 +278,16 @@ fn the_memory_is_given_back() {
     let lane: Lane<Vec<u8>> = Lane::new(vec![1; 300]);
     assert!(lane.is_idle());
     assert_eq!(lane.into_buffer().len(), 300);
+}
+
+/// What is in front of the payload is exactly as long as the header that is made: the whole of the input has room.
+#[test]
+fn input_whose_header_just_fits_is_taken_whole() {
+    // Base64 grows, and so does what it puts in front.
+    let leg = WebSocketLeg::server(Subprotocol::V4Base64, &Limits::HOST);
+    let mut lane: Lane<Vec<u8>> = Lane::new(vec![0; 1000]);
+    fill(&mut lane, &[0; 900]);
+    let lead = leg.header_max(900) - lane.start;
+    assert_eq!(lane.part_with_room(lead, &leg), Some(900));
+    assert_eq!(lane.part_with_room(lead - 1, &leg), Some(450));
 }

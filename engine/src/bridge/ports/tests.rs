@@ -493,6 +493,18 @@ fn what_a_client_breaks_ends_its_session() {
 }
 
 #[test]
+fn an_upstream_that_ended_in_the_round_that_ends_the_session_is_not_waited_for() {
+    let mut pair = Pair::running(SPDY, 1, 4096);
+    pair.session.bridge.eof(Side::Upstream, pair.session.now);
+    pair.session.up.space()[..2].copy_from_slice(b"no");
+    pair.session.up.received(2);
+    pair.session.bridge.translate(Side::Client, &mut pair.session.up, pair.session.now);
+    assert!(matches!(pair.outcome(), Some(Outcome::ClientError(_))));
+    pair.session.run();
+    assert!(pair.session.bridge.is_finished());
+}
+
+#[test]
 fn the_end_waits_for_a_slow_reader_but_not_for_one_that_stops() {
     for shape in [SPDY, (Subprotocol::V4Base64, true)] {
         let mut pair = Pair::running(shape, 1, 512);
@@ -575,7 +587,7 @@ fn a_refusal_is_told_for_each_port() {
     let client = WebSocketPorts::server(Subprotocol::V4, &LIMITS);
     let mut session = Session::joining(PortsBridge::<AnyPorts>::new(client, ports(1), &LIMITS), 512);
     session.bridge.greet(&mut session.down);
-    session.bridge.refused(b"");
+    session.bridge.refused(b"", &mut session.down);
     session.run();
     let pair = Pair { protocol: Subprotocol::V4, is_tunnel: false, session, writer: HeaderWriter::new() };
     assert_eq!(pair.texts(0)[1], "error forwarding port 8000: lost connection to upstream");

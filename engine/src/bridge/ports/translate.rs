@@ -103,6 +103,9 @@ impl<U: PortsLeg, const N: usize> PortsBridge<U, N> {
         let flow = loop {
             if self.phase == Phase::Over {
                 lane.discard_input();
+                // It may have ended before the session did, in the same round.
+                let End { state, eof, .. } = self.joint.end_of_mut(Side::Upstream);
+                state.ended |= *eof;
                 break Flow::NeedInput;
             }
             if !self.speak() {

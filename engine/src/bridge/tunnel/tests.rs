@@ -391,7 +391,7 @@ fn a_refusal_closes_the_client_and_early_bytes_wait_for_upstream() {
     assert_eq!(session.upstream.got, b"early");
 
     let mut session: Session<TunnelBridge<AnyStream, AnyStream>> = dialing();
-    session.bridge.refused(b"");
+    session.bridge.refused(b"", &mut session.down);
     session.run();
     assert_eq!(client.read(&session.client.got).close, Some(1011));
     assert_eq!(session.bridge.outcome(), Some(Outcome::Refused));

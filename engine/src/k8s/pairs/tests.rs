@@ -56,6 +56,7 @@ fn every_header_is_checked() {
     assert_eq!(parse(1, &[all[0], all[2]]), Err(InvalidStream::NoStreamType));
 }
 
+/// Covers: K8S-FORWARD-1
 #[test]
 fn old_clients_pair_an_error_stream_with_the_next_stream() {
     let error = parse(7, &[("port", "80"), ("streamtype", "error")]).unwrap();
@@ -67,6 +68,7 @@ fn old_clients_pair_an_error_stream_with_the_next_stream() {
     assert!(parse(1, &[("port", "80"), ("streamtype", "data")]).is_ok(), "no stream is before it");
 }
 
+/// Covers: K8S-FORWARD-1
 #[test]
 fn a_pair_is_complete_in_either_order_and_takes_the_port_of_its_data_stream() {
     let mut table = table();

@@ -37,6 +37,7 @@ fn values_need_nothing_between_them() {
     assert_eq!(ResizeParser::new().feed(text), Some(size(65535, 6)));
 }
 
+/// Covers: K8S-RESIZE-1
 #[test]
 fn what_is_no_size_is_dropped_and_the_next_one_found() {
     for bad in [
@@ -128,6 +129,7 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
+    /// Covers: K8S-RESIZE-1
     #[test]
     fn every_split_gives_the_same_sizes(input in stream()) {
         let whole = sizes(&input);

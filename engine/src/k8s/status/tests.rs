@@ -141,6 +141,7 @@ fn no_writer_fails_with_the_smallest_promised_buffer() {
     }
 }
 
+/// Covers: K8S-STATUS-1
 #[test]
 fn the_statuses_of_every_server_are_read() {
     assert_eq!(Outcome::parse(br#"{"status":"Success"}"#), Ok(Outcome::Success));
@@ -203,6 +204,7 @@ fn an_exit_without_its_code_is_an_error() {
     assert_eq!(exit(typed), Err(StatusError::NoExitCode));
 }
 
+/// Covers: KEP4006-10
 #[test]
 fn what_is_no_status_is_never_a_success() {
     for (text, error) in [

@@ -93,6 +93,7 @@ fn both_ends_agree_on_the_streams_of_a_session() {
     }
 }
 
+/// Covers: K8S-STREAMS-1
 #[test]
 fn a_server_cancels_streams_that_are_unknown_double_late_or_not_asked_for() {
     let mut leg = server(StreamSet { stdin: false, stderr: false, ..ALL });
@@ -138,6 +139,7 @@ fn an_empty_frame_means_nothing() {
     assert_eq!(drain(&mut leg, &mut frame::data_header(id(5), false, 0)), []);
 }
 
+/// Covers: SPDY-2.3.6-1
 #[test]
 fn a_half_closed_channel_cannot_be_written_to() {
     let mut leg = client(ALL);
@@ -221,6 +223,7 @@ fn only_data_has_a_lead() {
     assert_eq!(leg.lead(b""), None);
 }
 
+/// Covers: SPDY-2.6.3-1
 #[test]
 fn a_reset_ends_both_directions() {
     let mut leg = client(ALL);

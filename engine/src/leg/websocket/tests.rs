@@ -44,6 +44,7 @@ fn events<M: Masking>(leg: &mut WebSocketLeg<M>, bytes: &[u8]) -> Result<Vec<(Ev
     }
 }
 
+/// Covers: RFC6455-5.5.1-3
 #[test]
 fn a_close_is_answered_with_its_code_once() {
     for payload in [&b""[..], &[3, 0xe8], b"\x0f\xa0reason"] {
@@ -73,6 +74,7 @@ fn a_close_always_finds_room() {
     assert!(matches!(step.event, Some(WsEvent::Close { code: Some(CloseCode::INTERNAL_ERROR), .. })));
 }
 
+/// Covers: RFC6455-5.5.2-1
 #[test]
 fn receiving_goes_on_when_pongs_are_written() {
     let mut leg = leg();
@@ -84,6 +86,7 @@ fn receiving_goes_on_when_pongs_are_written() {
     assert_eq!(leg.receive(&mut pings[frame..]).unwrap(), Step::skip(frame));
 }
 
+/// Covers: RFC6455-5.5.3-1
 #[test]
 fn pongs_are_told_and_close_messages_mean_nothing_before_v5() {
     let mut v4 = WebSocketLeg::server(Subprotocol::V4, &Limits::HOST);

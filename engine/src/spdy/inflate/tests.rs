@@ -53,6 +53,7 @@ const STORED: &str = "783fe3c6a7c2001b00e4ff000000010000000a73747265616d74797065
 const WINDOW_OF_2_KIB: &str = "38eae3c6a7c202a62346703a2b294a4dcc851625aca9a08006000000ffff";
 const WITHOUT_DICTIONARY: &str = "78da62606060646060e02a2e294a4dcc2da92c4805f258538b8af28b00000000ffff";
 
+/// Covers: SPDY-2.6.10.1-1
 #[test]
 fn blocks_of_zlib_are_read_in_any_pieces() {
     for block in [ENDED_BY_SYNC_FLUSH, STORED, WINDOW_OF_2_KIB, WITHOUT_DICTIONARY] {
@@ -86,6 +87,7 @@ fn a_block_that_is_not_flushed_is_refused() {
     assert_eq!(read_first(&unfinished), Err(HeaderBlockError::NotFlushed));
 }
 
+/// Covers: SPDY-2.6.10.1-1
 #[test]
 fn only_the_dictionary_of_spdy_is_accepted() {
     let mut block = unhex(STORED);
@@ -102,6 +104,7 @@ fn other_zlib_headers_are_refused() {
     }
 }
 
+/// Covers: SPDY-2.6.10-2
 #[test]
 fn a_header_bomb_is_cut_off_at_the_block_buffer() {
     let bomb =
@@ -319,6 +322,7 @@ proptest! {
         agrees::<32_768>(&blocks, piece)?;
     }
 
+    /// Covers: SPDY-2.6.10.1-1
     #[test]
     fn what_the_writer_writes_is_what_the_inflater_reads(
         frames in prop::collection::vec(prop::collection::vec((text_of("aehnost-", 0..12), any_text()), 0..5), 1..30),

@@ -110,6 +110,7 @@ fn a_data_frame_in_one_piece_is_one_event() {
     assert_eq!(step, Step::event(12, Event::Data { stream: id(3), range: 8..12, fin: true, last: true }));
 }
 
+/// Covers: SPDY-2.2.2-1
 #[test]
 fn an_empty_data_frame_is_an_event_and_its_other_flags_mean_nothing() {
     let mut receiver = client();
@@ -129,6 +130,7 @@ fn data_comes_in_pieces_and_fin_with_the_last_one() {
     assert_eq!(receiver.receive(b"d\0\0"), Ok(Step::event(1, data(0..1, true, true))));
 }
 
+/// Covers: SPDY-2.2.2-1
 #[test]
 fn the_largest_frame_streams_through_a_small_buffer() {
     let mut receiver = client();
@@ -150,6 +152,7 @@ fn the_largest_frame_streams_through_a_small_buffer() {
     assert_eq!(receiver.receive(&frame::ping(2)), Ok(Step::event(12, Event::Ping { id: 2 })));
 }
 
+/// Covers: SPDY-2.6.5-2
 #[test]
 fn pings_of_our_own_parity_are_replies() {
     for id in [1, 2, 0x7fff_ffff, u32::MAX - 1] {
@@ -161,6 +164,7 @@ fn pings_of_our_own_parity_are_replies() {
     }
 }
 
+/// Covers: SPDY-2.6.4-1, SPDY-2.6.8-1
 #[test]
 fn settings_and_window_updates_are_skipped() {
     let input = [
@@ -174,6 +178,7 @@ fn settings_and_window_updates_are_skipped() {
     assert_eq!(events_of(&mut server(), &input), [Event::Ping { id: 1 }]);
 }
 
+/// Covers: SPDY-2.2.1-1
 #[test]
 fn the_version_is_not_looked_at() {
     let mut ping = frame::ping(1);
@@ -204,6 +209,7 @@ fn flags_of_the_frames_that_open_and_accept_are_told() {
     assert_eq!(events_of(&mut client(), &control(frame::HEADERS, 0, unread)), [headers]);
 }
 
+/// Covers: SPDY-2.6.6-1
 #[test]
 fn goaway_tells_the_last_good_stream_if_any() {
     let input =
@@ -216,6 +222,7 @@ fn goaway_tells_the_last_good_stream_if_any() {
     assert_eq!(events, expected);
 }
 
+/// Covers: SPDY-2.3.2-1, SPDY-2.3.2-3
 #[test]
 fn stream_ids_of_zero_or_32_bits_are_fatal() {
     for bad in [0, 0x8000_0001_u32] {
@@ -230,6 +237,7 @@ fn stream_ids_of_zero_or_32_bits_are_fatal() {
     assert_eq!(error_of(&[0, 0, 0, 0, 0, 0, 0, 1, 2]), FrameError::StreamId { id: 0 });
 }
 
+/// Covers: SPDY-2.2.1-2
 #[test]
 fn frames_of_unknown_types_are_skipped_whatever_their_flags_and_length() {
     for kind in [0, 5, 10, 11, 0xffff] {
@@ -255,6 +263,7 @@ fn fields_that_must_be_zero_or_must_not_are_fatal() {
     }
 }
 
+/// Covers: SPDY-2.4.1-1
 #[test]
 fn lengths_that_do_not_fit_the_type_are_fatal() {
     let kinds = [
@@ -277,6 +286,7 @@ fn lengths_that_do_not_fit_the_type_are_fatal() {
     }
 }
 
+/// Covers: SPDY-2.6.4-1
 #[test]
 fn settings_that_lie_about_their_count_are_fatal() {
     let input = control(frame::SETTINGS, 0, &[&[0, 0, 0, 2][..], &[0; 15]].concat());
@@ -296,6 +306,7 @@ fn a_header_block_above_the_limit_is_refused_before_it_arrives() {
     assert_eq!(receiver.receive(&header(100)), Ok(Step::NEED_MORE));
 }
 
+/// Covers: SPDY-2.6.10-2
 #[test]
 fn more_headers_than_the_limit_are_fatal() {
     let limits = Limits { spdy_headers: 2, ..Limits::HOST };

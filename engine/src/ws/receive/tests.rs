@@ -170,6 +170,7 @@ fn an_empty_final_continuation_ends_the_message() {
     assert_eq!(receiver.receive(&mut [0x80, 0]).unwrap(), Step::event(2, event));
 }
 
+/// Covers: RFC6455-5.4-3
 #[test]
 fn empty_frames_inside_a_message_leave_no_trace() {
     let frames: [(bool, Opcode, &[u8]); 5] = [
@@ -184,6 +185,7 @@ fn empty_frames_inside_a_message_leave_no_trace() {
     assert_eq!(server(&frames), Ok(Vec::from([message(Text, b"")])));
 }
 
+/// Covers: RFC6455-5.4-1
 #[test]
 fn control_frames_may_stand_inside_a_message() {
     let seen = server(&[
@@ -206,6 +208,7 @@ fn control_frames_may_stand_inside_a_message() {
     );
 }
 
+/// Covers: RFC6455-5.4-2
 #[test]
 fn a_continuation_needs_a_message() {
     assert_eq!(server(&[(true, Continuation, b"a")]), Err(ProtocolError::UnexpectedContinuation));
@@ -213,6 +216,7 @@ fn a_continuation_needs_a_message() {
     assert_eq!(after_a_whole_message, Err(ProtocolError::UnexpectedContinuation));
 }
 
+/// Covers: RFC6455-5.4-2
 #[test]
 fn a_message_must_end_before_the_next() {
     let result = server(&[(false, Binary, b"a"), (true, Text, b"b")]);
@@ -221,6 +225,7 @@ fn a_message_must_end_before_the_next() {
     assert_eq!(result, Err(ProtocolError::UnfinishedMessage(Binary)));
 }
 
+/// Covers: RFC6455-5.1-2, RFC6455-5.1-3
 #[test]
 fn a_server_demands_masked_frames_and_a_client_plain_ones() {
     for opcode in [Text, Binary, Ping, Pong, Close] {
@@ -238,6 +243,7 @@ fn a_control_frame_of_the_wrong_mask_is_refused_before_its_payload_arrives() {
     assert_eq!(read_at(Role::Server, &[0x89, 100], &[]).1, Err(ProtocolError::Unmasked));
 }
 
+/// Covers: RFC6455-7.4.1-2, RFC6455-10.4-1
 #[test]
 fn a_frame_may_be_as_large_as_the_limit() {
     let limits = Limits { ws_frame_bytes: 300, ..Limits::HOST };
@@ -254,6 +260,7 @@ fn a_frame_may_be_as_large_as_the_limit() {
     assert_eq!(receiver.receive(&mut [0x82, 3, 1, 2, 3]), Err(ProtocolError::FrameTooLarge(3)));
 }
 
+/// Covers: RFC6455-7.1.7-1
 #[test]
 fn an_error_is_final() {
     let mut receiver = Receiver::new(Role::Client, &Limits::HOST);
@@ -262,6 +269,7 @@ fn an_error_is_final() {
     assert_eq!(receiver.receive(&mut []), Err(error));
 }
 
+/// Covers: RFC6455-7.1.7-1
 #[test]
 fn what_follows_a_close_is_dropped() {
     let seen = server(&[(true, Close, b""), (true, Ping, b"late"), (true, Continuation, b"junk")]);
@@ -271,6 +279,7 @@ fn what_follows_a_close_is_dropped() {
     assert_eq!(receiver.receive(&mut [0xff; 7]), Ok(Step::skip(7)));
 }
 
+/// Covers: RFC6455-5.5.1-1, RFC6455-7.4.1-1
 #[test]
 fn a_close_carries_a_valid_code_and_a_reason_in_utf8() {
     for code in [1000, 1001, 1002, 1003, 1007, 1011, 1014, 3000, 4999_u16] {
@@ -296,6 +305,7 @@ fn text_may_be_cut_inside_a_character() {
     }
 }
 
+/// Covers: RFC6455-5.6-1, RFC6455-8.1-1
 #[test]
 fn text_that_cannot_become_valid_fails_before_the_frame_ends() {
     let mut reader = Reader::new(Role::Client);
@@ -303,6 +313,7 @@ fn text_that_cannot_become_valid_fails_before_the_frame_ends() {
     assert_eq!(reader.read(b"\x90"), Err(ProtocolError::InvalidUtf8 { lead: 0xf4 }));
 }
 
+/// Covers: RFC6455-8.1-1
 #[test]
 fn text_must_not_end_inside_a_character() {
     let error = ProtocolError::InvalidUtf8 { lead: 0xe2 };
@@ -415,6 +426,7 @@ fn play(to: Role, messages: &[Message]) -> (Vec<u8>, Vec<Seen>) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
+    /// Covers: RFC6455-5.2-5
     #[test]
     fn any_cut_gives_the_same_events(
         messages in messages(), cuts: Vec<prop::sample::Index>, client: bool, step in 1..200_usize,

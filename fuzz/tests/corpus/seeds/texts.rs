@@ -98,6 +98,30 @@ pub(super) fn of_kubernetes() -> Seeds {
     seeds
 }
 
+/// The statuses and sizes of [`of_kubernetes`], and some whose members come twice or are of the wrong type.
+pub(super) fn json() -> Seeds {
+    let made: [(&str, u8, &str); 5] = [
+        (
+            "status.twice",
+            0,
+            r#"{"status":"Failure","status":"Success","status":"Failure","code":1,"code":null,"details":{"causes":[]},"details":{}}"#,
+        ),
+        (
+            "status.two_causes",
+            0,
+            r#"{"status":"Failure","reason":"NonZeroExitCode","details":{"causes":[null,{"reason":"x","message":"1"},{"message":"2","reason":"ExitCode"},{"reason":"ExitCode","message":"3"}]}}"#,
+        ),
+        ("status.wrong_type", 0, r#"{"status":"Failure","message":1}"#),
+        ("resize.twice", 1, r#"{"Width":80,"width":90,"HEIGHT":24,"Height":null}"#),
+        ("resize.wrong_type", 1, r#"{"Width":80,"Height":24,"Height":[]}"#),
+    ];
+    let mut seeds =
+        named(made.map(|(name, kind, text)| (name.to_owned(), [&[kind], text.as_bytes()].concat())));
+    let known = of_kubernetes().into_iter().filter(|(_, seed)| seed[0] < 2);
+    seeds.extend(known.map(|(name, seed)| (name, [&seed[..1], &seed[2..]].concat())));
+    seeds
+}
+
 fn named<const N: usize>(seeds: [(String, Vec<u8>); N]) -> Seeds {
     seeds.into_iter().collect()
 }

@@ -28,6 +28,7 @@ fn a_client_that_breaks_the_protocol_is_told_how() {
     }
 }
 
+/// Covers: KEP4006-2
 #[test]
 fn a_close_message_that_names_no_channel_ends_the_session() {
     let bad: [&[u8]; 4] = [b"\xff", b"\xff\x00\x00", b"\xff\x05", b"\xff\xff"];
@@ -42,6 +43,7 @@ fn a_close_message_that_names_no_channel_ends_the_session() {
     }
 }
 
+/// Covers: KEP4006-1
 #[test]
 fn only_input_and_resize_can_be_half_closed() {
     let mut session = Session::running(TTY, MEMORY);

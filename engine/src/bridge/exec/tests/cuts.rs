@@ -117,6 +117,7 @@ fn every_cut(wires: (Wire, Wire), side: Side, how: Cut, check: impl Fn(&mut Pair
     }
 }
 
+/// Covers: KEP4006-10, SPDY-2.3.7-1
 #[test]
 fn upstream_cut_at_every_byte_gives_all_output_and_a_status_or_an_error() {
     for wires in Wire::pairs() {

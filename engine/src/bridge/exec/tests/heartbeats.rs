@@ -36,6 +36,7 @@ fn status(pair: &Pair) -> String {
     String::from_utf8(pair.received(Channel::ERROR)).unwrap()
 }
 
+/// Covers: KEP4006-6
 #[test]
 fn both_peers_are_pinged_in_the_interval() {
     for wires in Wire::pairs() {
@@ -102,6 +103,7 @@ fn a_peer_that_cannot_be_read_from_is_not_taken_for_silent() {
     }
 }
 
+/// Covers: KEP4006-6
 #[test]
 fn an_upstream_that_is_silent_is_lost() {
     for wires in Wire::pairs() {
@@ -142,6 +144,7 @@ fn an_upstream_that_waits_for_the_streams_of_the_client_is_not_silent() {
     assert_eq!(pair.received(Channel::STDOUT), b"early");
 }
 
+/// Covers: KEP4006-6
 #[test]
 fn a_client_that_is_silent_is_lost() {
     for wires in Wire::pairs() {

@@ -314,6 +314,7 @@ fn assert_cell(wires: (Wire, Wire), case: Case, memory: usize, pace: Option<(Dic
     assert!(pair.upstream_got() == upstream, "{name}: nothing follows the end");
 }
 
+/// Covers: KEP4006-3, KEP4006-4
 #[test]
 fn every_client_with_every_upstream() {
     for wires in Wire::pairs() {

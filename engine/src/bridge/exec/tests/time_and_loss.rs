@@ -3,6 +3,7 @@
 use super::*;
 use crate::k8s;
 
+/// Covers: K8S-STREAMS-1
 #[test]
 fn streams_that_are_not_accepted_in_time_end_the_session() {
     let mut session = Session::opening(ALL, MEMORY);
@@ -92,6 +93,37 @@ fn a_client_that_is_lost_with_its_status_on_the_way_did_not_get_it() {
 }
 
 #[test]
+fn an_upstream_that_is_lost_behind_its_status_takes_nothing_from_a_client_that_reads_late() {
+    let mut session = Session::running(ALL, MEMORY);
+    session.client.takes = 0;
+    session.upstream_sends(&[data(STDOUT, &[b'x'; 1000]), ending(EXIT_5)].concat());
+    assert!(!session.bridge.is_done_with_upstream(), "its streams are to be reset");
+    session.bridge.lost(Side::Upstream, session.now);
+    assert!(session.bridge.is_done_with_upstream());
+    session.client.takes = usize::MAX;
+    session.run();
+    assert_eq!(session.bridge.outcome(), Some(Outcome::Completed));
+    assert_eq!(session.received(Channel::STDOUT), [b'x'; 1000]);
+    assert_eq!(session.status().unwrap().as_bytes(), EXIT_5);
+    assert_eq!(session.client_got().last(), Some(&ToClient::Close(Some(1000))));
+}
+
+/// Its half is shut down: there is nobody to be told.
+#[test]
+fn what_a_client_that_has_ended_sent_before_is_not_answered() {
+    for broken in [client_frame(Opcode::Ping, true, b"?"), b"\x82\x01\x00".to_vec()] {
+        let mut session = Session::opening(ALL, MEMORY);
+        session.client_sends(&[stdin(b"waits for upstream"), broken].concat());
+        let before = session.client_got();
+        session.client_ends();
+        assert_eq!(session.bridge.outcome(), Some(Outcome::ClientLost));
+        assert!(session.bridge.shutdown_due(Side::Client));
+        session.upstream_sends(&replies(&[ERROR, STDIN, STDOUT, STDERR]));
+        assert_eq!(session.client_got(), before);
+    }
+}
+
+#[test]
 fn a_client_that_closes_before_its_status_did_not_get_it() {
     let mut session = Session::running(ALL, MEMORY);
     session.client.takes = 0;
@@ -143,7 +175,7 @@ fn a_refusal_is_the_status() {
     let status = br#"{"status":"Failure","message":"pods \"x\" not found","reason":"NotFound","code":404}"#;
     let mut session = Session::dialing(ALL, MEMORY);
     session.client_sends(&stdin(&[b'x'; 9000]));
-    session.bridge.refused(status);
+    session.bridge.refused(status, &mut session.down);
     session.run();
     assert_eq!(session.status().unwrap().as_bytes(), status);
     assert_eq!(session.bridge.outcome(), Some(Outcome::Refused));
@@ -155,16 +187,16 @@ fn a_refusal_is_the_status() {
 fn a_refusal_is_never_a_success_and_never_cut_json() {
     for status in [&b""[..], b"404 page not found", SUCCESS] {
         let mut session = Session::dialing(ALL, MEMORY);
-        session.bridge.refused(status);
+        session.bridge.refused(status, &mut session.down);
         session.run();
         assert_failed(&session, Outcome::Refused, "upstream refused the session");
     }
-    let mut session = Session::dialing(ALL, MEMORY);
-    session.bridge.refused(&format(5000));
+    let mut session = Session::dialing(ALL, 600);
+    session.bridge.refused(&format(5000), &mut session.down);
     session.run();
     let status = session.status().unwrap();
     assert!(matches!(k8s::Outcome::parse(status.as_bytes()), Ok(k8s::Outcome::Failure(_))), "{status}");
-    assert_eq!(status.len(), 512, "as much of the message as can be held");
+    assert_eq!(status.len(), 544, "as much of the message as can be held");
 }
 
 #[test]
@@ -195,7 +227,7 @@ fn what_is_over_is_not_begun_again() {
     let mut session = Session::dialing(ALL, MEMORY);
     session.bridge.shut_down();
     session.connect(ALL);
-    session.bridge.refused(&format(100));
+    session.bridge.refused(&format(100), &mut session.down);
     session.run();
     assert_failed(&session, Outcome::Shutdown, "shutting down");
     assert_eq!(session.upstream_got(), []);

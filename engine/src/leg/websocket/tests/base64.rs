@@ -28,6 +28,7 @@ fn taken(leg: &mut WebSocketLeg, bytes: &[u8], most: usize) -> Result<Vec<u8>, L
     Ok(payload)
 }
 
+/// Covers: K8S-CHANNELS-1
 #[test]
 fn messages_are_text_with_a_digit() {
     for protocol in PROTOCOLS {
@@ -43,6 +44,7 @@ fn messages_are_text_with_a_digit() {
     }
 }
 
+/// Covers: RFC6455-8.1-1
 #[test]
 fn what_is_not_base64_closes_with_1007() {
     for text in ["aW5wdXQ", "aW5wd===", "aW5w!A==", "aW==aW==", "aW5wd", "=", "aW5w\n"] {

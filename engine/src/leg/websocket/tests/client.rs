@@ -72,6 +72,7 @@ fn a_ready_message_on_the_error_channel_is_no_status() {
     }
 }
 
+/// Covers: RFC6455-5.1-1
 #[test]
 fn what_it_sends_is_masked_with_new_keys() {
     let mut leg = client(Subprotocol::V5);
@@ -86,6 +87,7 @@ fn what_it_sends_is_masked_with_new_keys() {
     assert!(keys[0] != keys[1] && keys[1] != keys[2], "{keys:?}");
 }
 
+/// Covers: KEP4006-1
 #[test]
 fn the_end_of_a_channel_is_a_message_of_its_own() {
     let mut leg = client(Subprotocol::V5);
@@ -141,6 +143,7 @@ fn a_heartbeat_is_a_ping_and_a_pong_and_waits_for_earlier_ones() {
     assert_eq!(read(leg.pending())[2..], [(Opcode::Pong, b"x".to_vec())]);
 }
 
+/// Covers: RFC6455-5.1-3
 #[test]
 fn a_masked_frame_of_a_server_is_an_error() {
     let error = events(&mut client(Subprotocol::V5), &sent(Opcode::Binary, true, b"\x01x")).unwrap_err();

@@ -1,0 +1,2 @@
+{"Width":80,"Height":24}
+{"Width":100,"Height":30}
