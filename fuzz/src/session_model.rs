@@ -27,7 +27,6 @@ use crate::rig::{LIMITS, Peers, Rig};
 use crate::script::{Flow, Script, Wire};
 
 /// Room for the session's status in the bridge.
-const STATUS: usize = 512;
 
 /// Our client's leg, the bridge, and our server's leg, of every version on either side, next to a model of the session that knows
 /// no bytes.
@@ -78,7 +77,7 @@ struct Pair {
 }
 
 impl Peers for Pair {
-    type Bridge = ExecBridge<AnyLeg, AnyLeg, STATUS>;
+    type Bridge = ExecBridge<AnyLeg, AnyLeg>;
 
     fn upstream_leg(&self) -> AnyLeg {
         self.upstream.client(self.set, &LIMITS)
