@@ -27,6 +27,7 @@ use crate::rig::{LIMITS, Peers, Rig};
 use crate::script::{Flow, Script, Wire};
 
 /// Room for the session's status in the bridge.
+const STATUS: usize = 512;
 
 /// Our client's leg, the bridge, and our server's leg, of every version on either side, next to a model of the session that knows
 /// no bytes.
@@ -77,7 +78,7 @@ struct Pair {
 }
 
 impl Peers for Pair {
-    type Bridge = ExecBridge<AnyLeg, AnyLeg>;
+    type Bridge = ExecBridge<AnyLeg, AnyLeg, STATUS>;
 
     fn upstream_leg(&self) -> AnyLeg {
         self.upstream.client(self.set, &LIMITS)
