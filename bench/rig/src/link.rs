@@ -19,18 +19,22 @@ pub(crate) const LIMITS: Limits =
 
 /// The sending half of a connection: whole frames, of whichever thread.
 #[derive(Debug, Clone)]
-pub(crate) struct Output(Arc<Mutex<TcpStream>>);
+pub(crate) struct Output {
+    /// Not a second descriptor, of which there are none to spare.
+    stream: Arc<TcpStream>,
+    turn: Arc<Mutex<()>>,
+}
 
 impl Output {
     pub(crate) fn write(&self, frames: &[u8]) -> Result<()> {
-        let mut stream = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        stream.write_all(frames).context("cannot write")
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        (&*self.stream).write_all(frames).context("cannot write")
     }
 }
 
 /// The receiving half of a connection, whose leg answers what wants an answer.
 pub(crate) struct Link<L> {
-    stream: TcpStream,
+    stream: Arc<TcpStream>,
     output: Output,
     pub(crate) leg: L,
     buffer: Vec<u8>,
@@ -43,7 +47,8 @@ impl<L: Framing> Link<L> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        let output = Output(Arc::new(Mutex::new(stream.try_clone()?)));
+        let stream = Arc::new(stream);
+        let output = Output { stream: Arc::clone(&stream), turn: Arc::default() };
         let size = match room {
             Room::Bulk => READ,
             Room::Little => 4 * 1024,
@@ -59,7 +64,7 @@ impl<L: Framing> Link<L> {
 
     /// Reads once, and tells what was in it. False at the end of the connection.
     pub(crate) fn read(&mut self, on: impl FnMut(&mut L, Event, &[u8]) -> Result<()>) -> Result<bool> {
-        let count = self.stream.read(&mut self.buffer[self.filled..]).context("cannot read")?;
+        let count = (&*self.stream).read(&mut self.buffer[self.filled..]).context("cannot read")?;
         self.filled += count;
         self.received(on)?;
         Ok(count > 0)

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use strait_scenarios::{Direction, Leg, Pace, SCENARIOS, Scenario, Sessions};
 
 use crate::Arguments;
@@ -67,6 +68,9 @@ struct Rig<'a> {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    // For the targets too, which inherit it.
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?;
     let (rounds, seconds) = if arguments.short { (3, 0.25) } else { (5, 0.5) };
     let (jobs, keeper) = (Jobs::default(), Keeper::start()?);
     let mut rig = Rig {
