@@ -2,14 +2,17 @@
 
 mod audit;
 mod bare_metal;
+mod bench;
 mod coverage;
 mod firmware;
 mod fuzz;
 mod image;
 mod instructions;
 mod msrv;
+mod mutants;
 mod perf_gate;
 mod proofs;
+mod report;
 mod requirements;
 mod run;
 mod size;
@@ -73,6 +76,8 @@ enum Chore {
         #[arg(long)]
         minutes: Option<u64>,
     },
+    /// Breaks the engine in many small ways, and says which of them its tests do not notice.
+    Mutants(mutants::Mutants),
     /// Says which lines of the engine its tests and the fuzz bodies over their seeds do not reach.
     Coverage,
     /// Runs Strait among peers that others have written, and writes the tables of docs/PEERS.md.
@@ -129,6 +134,15 @@ enum Chore {
         /// Its name.
         scenario: Option<String>,
     },
+    /// Measures whole translators over loopback: see docs/LAB.md.
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// Arguments of the rig: `[SCENARIO...] [--target NAME] [--seconds N] [--short]`; `--help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Writes what was measured last as a page with plots, and as the table of the goals.
+    Report(report::Options),
     /// Compares what the engine costs with the committed baseline: see `docs/PERF_GATE.md`.
     PerfGate(perf_gate::Options),
 }
@@ -148,6 +162,7 @@ fn main() -> Result<()> {
         Chore::Fuzz { targets, seconds, minutes } => {
             fuzz::run(&targets, Duration::from_secs(minutes.map_or(seconds, |minutes| 60 * minutes)))
         }
+        Chore::Mutants(mutants) => mutants::run(&mutants),
         Chore::Coverage => coverage::run(),
         Chore::Peers { names, full } => peers(&names, full),
         Chore::StdGateway { all } => std_gateway::test(all),
@@ -158,6 +173,8 @@ fn main() -> Result<()> {
         Chore::Completions => completions(),
         Chore::Man => manual(),
         Chore::Profile { scenario } => profile(scenario.as_deref()),
+        Chore::Bench { arguments } => bench::run(&arguments),
+        Chore::Report(options) => report::report(&options),
         Chore::PerfGate(options) => perf_gate::chore(&options),
     }
 }
@@ -175,7 +192,9 @@ fn ci() -> Result<()> {
     perf_gate::chore(&perf_gate::Options::default())?;
     soak(3.0, None, false)?;
     fuzz::run(&[], Duration::from_secs(5))?;
-    cargo(["run", "--release", "--", "demo", "--once"])
+    cargo(["run", "--release", "--", "demo", "--once"])?;
+    bench::run(&["--short".into()])?;
+    report::check()
 }
 
 fn peers(names: &[String], full: bool) -> Result<()> {
