@@ -9,6 +9,7 @@ use crate::sources;
 
 const LIST: &str = "SECURITY.md";
 const SECTION: &str = "## Unsafe code";
+const WORD: &str = "unsafe";
 /// The comment stands in so many lines above it.
 const NEAR: usize = 8;
 
@@ -21,18 +22,17 @@ pub(crate) fn check() -> Result<()> {
         for (number, _) in lines.iter().enumerate().filter(|(_, line)| is_unsafe(line)) {
             let place = places.iter().position(|place| path.starts_with(place));
             let at = format!("{}:{}", path.display(), number + 1);
-            let place =
-                place.with_context(|| format!("{at}: unsafe code in a place that {LIST} does not list"))?;
+            let place = place.with_context(|| format!("{at}: {LIST} does not list this place"))?;
             used[place] += 1;
             let above = &lines[number.saturating_sub(NEAR)..=number];
             ensure!(above.iter().any(|line| line.contains("//")), "{at}: no comment says why this is sound");
         }
     }
     for (place, count) in places.iter().zip(&used) {
-        ensure!(*count > 0, "{LIST} lists {place}, where there is no unsafe code");
+        ensure!(*count > 0, "{LIST} lists {place} for nothing");
     }
     let all: Vec<_> = places.iter().zip(used).map(|(place, count)| format!("{place} ({count})")).collect();
-    println!("unsafe code: {}", all.join(", "));
+    println!("places of {WORD} code: {}", all.join(", "));
     Ok(())
 }
 
@@ -57,7 +57,7 @@ fn is_unsafe(line: &str) -> bool {
             byte.is_none_or(|byte| !byte.is_ascii_alphanumeric() && !b"_\"".contains(byte))
         };
         is_end(at.checked_sub(1).and_then(|before| code.as_bytes().get(before)))
-            && is_end(code.as_bytes().get(at + "unsafe".len()))
+            && is_end(code.as_bytes().get(at + WORD.len()))
     };
-    code.match_indices("unsafe").any(|(at, _)| is_word(at))
+    code.match_indices(WORD).any(|(at, _)| is_word(at))
 }

@@ -69,6 +69,7 @@ pub extern "C" fn _start() -> ! {
 
 #[panic_handler]
 fn panic(_: &PanicInfo<'_>) -> ! {
+    // It is declared as it would be, if there were one.
     unsafe extern "C" {
         fn strait_has_a_path_to_a_panic() -> !;
     }
