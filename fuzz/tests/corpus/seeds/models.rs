@@ -25,7 +25,7 @@ pub(super) fn all() -> Seeds {
     let in_pieces =
         [read(0, 9), translate(0), write(CLIENT, 7), read(CLIENT, 30), translate(CLIENT), write(0, 11)]
             .concat();
-    let acts: [(&str, Vec<u8>); 8] = [
+    let acts: [(&str, Vec<u8>); 7] = [
         ("terminal", session(0, 0, TTY, 0, &[CONNECT, SETTLE, &size, SETTLE, &size, &output, SETTLE])),
         (
             "pieces",
