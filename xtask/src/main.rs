@@ -2,6 +2,7 @@
 
 mod audit;
 mod bare_metal;
+mod bench;
 mod coverage;
 mod firmware;
 mod fuzz;
@@ -11,6 +12,7 @@ mod msrv;
 mod mutants;
 mod perf_gate;
 mod proofs;
+mod report;
 mod requirements;
 mod run;
 mod size;
@@ -132,6 +134,15 @@ enum Chore {
         /// Its name.
         scenario: Option<String>,
     },
+    /// Measures whole translators over loopback: see docs/LAB.md.
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// Arguments of the rig: `[SCENARIO...] [--target NAME] [--seconds N] [--short]`; `--help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Writes what was measured last as a page with plots, and as the table of the goals.
+    Report(report::Options),
     /// Compares what the engine costs with the committed baseline: see `docs/PERF_GATE.md`.
     PerfGate(perf_gate::Options),
 }
@@ -162,6 +173,8 @@ fn main() -> Result<()> {
         Chore::Completions => completions(),
         Chore::Man => manual(),
         Chore::Profile { scenario } => profile(scenario.as_deref()),
+        Chore::Bench { arguments } => bench::run(&arguments),
+        Chore::Report(options) => report::report(&options),
         Chore::PerfGate(options) => perf_gate::chore(&options),
     }
 }
@@ -179,7 +192,9 @@ fn ci() -> Result<()> {
     perf_gate::chore(&perf_gate::Options::default())?;
     soak(3.0, None, false)?;
     fuzz::run(&[], Duration::from_secs(5))?;
-    cargo(["run", "--release", "--", "demo", "--once"])
+    cargo(["run", "--release", "--", "demo", "--once"])?;
+    bench::run(&["--short".into()])?;
+    report::check()
 }
 
 fn peers(names: &[String], full: bool) -> Result<()> {

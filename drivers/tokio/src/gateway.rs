@@ -136,11 +136,12 @@ impl Gateway {
         let Visitor { stream: client, head } = visitor;
         match route {
             Way::Plain(request) => tokio::select! {
-                () = relay(&self.upstream, client, &head, request, &self.limits) => {}
+                // Boxed, as what follows: a session has to wait in no more memory than it needs itself.
+                () = Box::pin(relay(&self.upstream, client, &head, request, &self.limits)) => {}
                 () = shutdown.closed() => {}
             },
             Way::Upgrade(route) => match self.door.admit(&shutdown) {
-                Ok(permit) => Box::pin(self.upgrade(client, peer, &head, route, permit, &shutdown)).await,
+                Ok(permit) => Box::pin(self.upgrade(client, peer, head, route, permit, &shutdown)).await,
                 Err(answer) => self.door.answer(client, &answer).await,
             },
             Way::Answer(answer) => self.door.answer(client, &answer).await,
@@ -220,7 +221,7 @@ impl Gateway {
         &self,
         client: Stream,
         peer: SocketAddr,
-        head: &Head,
+        head: Head,
         route: Box<Route>,
         permit: Permit,
         shutdown: &Shutdown,
@@ -230,7 +231,7 @@ impl Gateway {
         let ended = if route.plan.answers_first() {
             self.answer_then_dial(client, head, route, shutdown).await
         } else {
-            self.dial_then_answer(client, head, route, shutdown).await
+            Box::pin(self.dial_then_answer(client, head, route, shutdown)).await
         };
         let Some(Ended { legs, summary }) = ended else { return };
         tracing::info!(
@@ -259,7 +260,7 @@ impl Gateway {
     async fn answer_then_dial(
         &self,
         mut client: Stream,
-        head: &Head,
+        head: Head,
         route: Box<Route>,
         shutdown: &Shutdown,
     ) -> Option<Ended> {
@@ -285,9 +286,15 @@ impl Gateway {
                 }
             }
         };
-        let leg = WebSocketLeg::server(agreed.protocol, &self.limits);
-        let bridge = Exec::new(leg, streams, &self.limits);
-        let summary = self.run(bridge, client, head.behind(), Box::pin(dial), shutdown).await;
+        let session = self.session(
+            || Exec::new(WebSocketLeg::server(agreed.protocol, &self.limits), streams, &self.limits),
+            client,
+            head.behind(),
+            Box::pin(dial),
+            shutdown,
+        );
+        drop(head);
+        let summary = session.await;
         Some(Ended { legs: "WebSocket to SPDY/3.1", summary })
     }
 
@@ -295,7 +302,7 @@ impl Gateway {
     async fn dial_then_answer(
         &self,
         client: Stream,
-        head: &Head,
+        head: Head,
         route: Box<Route>,
         shutdown: &Shutdown,
     ) -> Option<Ended> {

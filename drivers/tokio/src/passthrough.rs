@@ -59,6 +59,9 @@ where
     PassedOn { from_client: pipes.up.passed, from_upstream: pipes.down.passed, outcome }
 }
 
+/// Bytes that are more than heartbeats and keystrokes bring.
+const MUCH: usize = 1024;
+
 struct Pipes<C, U> {
     client: C,
     upstream: U,
@@ -165,6 +168,7 @@ impl Direction {
             self.unflushed = false;
         }
         if self.start == self.end && self.state == State::Open {
+            self.buffer.borrow();
             let mut buffer = ReadBuf::new(self.buffer.as_mut());
             if let Poll::Ready(result) = Pin::new(from).poll_read(cx, &mut buffer) {
                 result?;
@@ -175,6 +179,10 @@ impl Direction {
                 progress = true;
             } else {
                 self.is_read = true;
+                // After much, more may follow. An idle connection has heartbeats.
+                if self.end < MUCH {
+                    self.buffer.give_back();
+                }
             }
         }
         if self.start == self.end && self.state == State::Draining {

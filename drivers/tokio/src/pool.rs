@@ -18,8 +18,9 @@ impl Pool {
 
     /// A buffer of [`BUFFER`] bytes. What it holds is whatever its last user left there.
     pub(crate) fn take(&self) -> Pooled {
-        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        Pooled { bytes: free.unwrap_or_else(|| vec![0; BUFFER].into_boxed_slice()), pool: self.clone() }
+        let mut buffer = Pooled { bytes: Box::default(), pool: self.clone() };
+        buffer.borrow();
+        buffer
     }
 
     /// Unused buffers in the pool.
@@ -29,11 +30,32 @@ impl Pool {
     }
 }
 
-/// A buffer that goes back to its pool when it is dropped.
+/// A buffer that goes back to its pool when it is dropped, or for the time in which nothing is in it.
 #[derive(Debug)]
 pub(crate) struct Pooled {
+    /// Empty while it is in the pool.
     bytes: Box<[u8]>,
     pool: Pool,
+}
+
+impl Pooled {
+    /// Makes sure that the bytes are there.
+    #[inline]
+    pub(crate) fn borrow(&mut self) {
+        if self.bytes.is_empty() {
+            let free = self.pool.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            self.bytes = free.unwrap_or_else(|| vec![0; BUFFER].into_boxed_slice());
+        }
+    }
+
+    /// Lets others have the bytes until they are [borrowed](Self::borrow) again; what they hold is forgotten.
+    pub(crate) fn give_back(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        let mut free = self.pool.free.lock().unwrap_or_else(PoisonError::into_inner);
+        if !bytes.is_empty() && free.len() < self.pool.keep {
+            free.push(bytes);
+        }
+    }
 }
 
 impl AsRef<[u8]> for Pooled {
@@ -52,10 +74,7 @@ impl AsMut<[u8]> for Pooled {
 
 impl Drop for Pooled {
     fn drop(&mut self) {
-        let mut free = self.pool.free.lock().unwrap_or_else(PoisonError::into_inner);
-        if free.len() < self.pool.keep {
-            free.push(std::mem::take(&mut self.bytes));
-        }
+        self.give_back();
     }
 }
 
@@ -72,5 +91,20 @@ mod tests {
         assert_eq!(pool.unused(), 1);
         assert_eq!(pool.take().as_ref().len(), BUFFER);
         assert_eq!(pool.unused(), 1);
+    }
+
+    #[test]
+    fn a_buffer_that_is_given_back_serves_another_and_is_there_again_when_it_is_borrowed() {
+        let pool = Pool::new(2);
+        let mut idle = pool.take();
+        idle.give_back();
+        assert_eq!((idle.as_ref().len(), pool.unused()), (0, 1));
+        let other = pool.take();
+        assert_eq!(pool.unused(), 0);
+        idle.borrow();
+        assert_eq!((idle.as_ref().len(), other.as_ref().len()), (BUFFER, BUFFER));
+        idle.give_back();
+        drop(idle);
+        assert_eq!(pool.unused(), 1, "what was given back is not given again");
     }
 }

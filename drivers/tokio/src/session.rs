@@ -17,6 +17,9 @@ use crate::pool::{Pool, Pooled};
 /// Slices of one vectored write: a lane's segments and the control bytes before and behind them.
 const SLICES: usize = 66;
 
+/// Bytes that are more than heartbeats and keystrokes bring.
+const MUCH: u64 = 1024;
+
 /// An upstream connection whose upgrade was answered with 101.
 pub(crate) struct Connected<U, L> {
     pub(crate) io: U,
@@ -71,6 +74,8 @@ pub(crate) struct Session<C, U, B: Bridge> {
     timer: Pin<Box<Sleep>>,
     stop: Pin<Box<WaitForCancellationFutureOwned>>,
     stopped: bool,
+    /// Bytes received from both sides when the session last had nothing to do.
+    received_at_rest: u64,
 }
 
 enum Upstream<U, L> {
@@ -112,8 +117,8 @@ where
         dial: Dial<U, B::Upstream>,
         pool: &Pool,
         stop: CancellationToken,
-    ) -> Self {
-        let mut session = Self {
+    ) -> Box<Self> {
+        let mut session = Box::new(Self {
             up: bridge.lane_to(Side::Upstream, pool.take()),
             down: bridge.lane_to(Side::Client, pool.take()),
             bridge,
@@ -125,14 +130,15 @@ where
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             stop: Box::pin(stop.cancelled_owned()),
             stopped: false,
-        };
+            received_at_rest: 0,
+        });
         session.bridge.greet(&mut session.down);
         session.client.received += fill(&mut session.up, behind);
         session
     }
 
-    /// Runs to the end of both connections.
-    pub(crate) async fn run(mut self) -> Summary {
+    /// Runs to the end of both connections. In a box, because a future has the room for what it takes twice.
+    pub(crate) async fn run(mut self: Box<Self>) -> Summary {
         poll_fn(|cx| self.poll(cx)).await;
         let (from_upstream, to_upstream) = match &self.upstream {
             Upstream::Connected(socket) => self.end(socket),
@@ -153,6 +159,11 @@ where
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        for lane in [&mut self.up, &mut self.down] {
+            if let Some(buffer) = lane.idle_buffer() {
+                buffer.borrow();
+            }
+        }
         loop {
             let now = self.now();
             self.watch.is_read = false;
@@ -165,7 +176,27 @@ where
                 return Poll::Ready(());
             }
             if !progress && !self.look(cx, now) && self.poll_timer(cx).is_pending() {
+                self.rest();
                 return Poll::Pending;
+            }
+        }
+    }
+
+    /// Gives back the buffers in which nothing is, unless much has come since the last time: more may follow. When nothing
+    /// does, the next heartbeat comes by here.
+    fn rest(&mut self) {
+        let upstream = match &self.upstream {
+            Upstream::Dialing(_) => 0,
+            Upstream::Connected(socket) => socket.received,
+            Upstream::Ended { received, .. } => *received,
+        };
+        let received = self.client.received + upstream;
+        let before = std::mem::replace(&mut self.received_at_rest, received);
+        if received - before < MUCH {
+            for lane in [&mut self.up, &mut self.down] {
+                if let Some(buffer) = lane.idle_buffer() {
+                    buffer.give_back();
+                }
             }
         }
     }

@@ -161,6 +161,12 @@ impl<B: Memory, const S: usize> Lane<B, S> {
         !self.has_input() && !self.has_output() && self.held == 0
     }
 
+    /// The memory, for another to use, while the lane [holds nothing](Self::is_idle). What is there when the lane is used
+    /// again has to be as long.
+    pub fn idle_buffer(&mut self) -> Option<&mut B> {
+        self.is_idle().then_some(&mut self.buffer)
+    }
+
     /// The memory, for the next user. Whatever it held is forgotten.
     pub fn into_buffer(self) -> B {
         self.buffer

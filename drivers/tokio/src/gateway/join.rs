@@ -18,10 +18,10 @@ use crate::stream::Stream;
 use crate::upstream::Upgraded;
 
 /// Both ends of a session, as they stand after upstream's upgrade.
-pub(super) struct Ends<'a> {
+pub(super) struct Ends {
     pub(super) client: Stream,
     /// The client's request, and what came behind it.
-    pub(super) head: &'a Head,
+    pub(super) head: Head,
     pub(super) agreed: Option<Accepted>,
     pub(super) streams: StreamSet,
     pub(super) upgraded: Upgraded,
@@ -32,7 +32,8 @@ pub(super) struct Ends<'a> {
 struct Joining<'a> {
     gateway: &'a Gateway,
     client: Stream,
-    head: &'a Head,
+    /// What the client sent behind its request.
+    behind: Vec<u8>,
     agreed: Option<Accepted>,
     io: Stream,
     answer: Head,
@@ -52,18 +53,21 @@ impl<'a> Join for Joining<'a> {
         B: Bridge + Send + 'static,
         B::Upstream: Send + 'static,
     {
-        let Self { gateway, mut client, head, agreed, io, answer, shutdown } = self;
+        let Self { gateway, mut client, behind, agreed, io, answer, shutdown } = self;
+        // It moves into the session, but a future keeps the room of all that it was made with.
+        let bridge = Box::new(bridge);
         Box::pin(async move {
             send(&mut client, &to_101(&agreed?)).await?;
             let dial = connected(io, upstream, answer.behind().to_vec());
-            let summary = gateway.run(bridge, client, head.behind(), dial, shutdown).await;
-            Some(Ended { legs, summary })
+            let session = gateway.session(|| *bridge, client, &behind, dial, shutdown);
+            drop((behind, answer));
+            Some(Ended { legs, summary: session.await })
         })
     }
 
     fn pass_on(self) -> Self::Output {
-        let Self { gateway, client, head, io, answer, shutdown, .. } = self;
-        Box::pin(async move { gateway.pass_on(client, head, io, &answer, shutdown).await })
+        let Self { gateway, client, behind, io, answer, shutdown, .. } = self;
+        Box::pin(gateway.pass_on(client, behind, io, answer, shutdown))
     }
 }
 
@@ -81,38 +85,47 @@ pub(super) type Exec<A, B> = ExecBridge<A, B>;
 
 impl Gateway {
     /// Answers the client and joins it with upstream, to the end of the session. `None` if the client is gone.
-    pub(super) async fn join(&self, ends: Ends<'_>, shutdown: &Shutdown) -> Option<Ended> {
+    pub(super) async fn join(&self, ends: Ends, shutdown: &Shutdown) -> Option<Ended> {
         let Ends { client, head, agreed, streams, upgraded, then } = ends;
         let Upgraded { io, head: answer, protocol: chosen } = upgraded;
+        let behind = head.behind().to_vec();
         let met = Met { then, agreed, chosen, streams, request: head.head(), seed: random() };
-        let joining = Joining { gateway: self, client, head, agreed: met.agreed(), io, answer, shutdown };
-        met.join(&self.limits, joining)?.await
+        let joining = Joining { gateway: self, client, behind, agreed: met.agreed(), io, answer, shutdown };
+        let joined = met.join(&self.limits, joining);
+        drop(head);
+        joined?.await
     }
 
-    /// Runs a session whose client got its 101, and sent `behind` since its request.
-    pub(super) async fn run<B: Bridge>(
+    /// A session whose client got its 101, and sent `behind` since its request.
+    ///
+    /// No `async fn`, whose future would keep what it takes beside the session that it becomes.
+    pub(super) fn session<B>(
         &self,
-        bridge: B,
+        bridge: impl FnOnce() -> B,
         client: Stream,
         behind: &[u8],
         dial: Dial<Stream, B::Upstream>,
         shutdown: &Shutdown,
-    ) -> Summary {
-        let session = Session::new(bridge, client, behind, dial, &self.pool, shutdown.closing());
-        Box::pin(session.run()).await
+    ) -> Pin<Box<dyn Future<Output = Summary> + Send>>
+    where
+        B: Bridge + Send + 'static,
+        B::Upstream: Send + 'static,
+    {
+        Box::pin(Session::new(bridge(), client, behind, dial, &self.pool, shutdown.closing()).run())
     }
 
     async fn pass_on(
         &self,
         mut client: Stream,
-        head: &Head,
+        behind: Vec<u8>,
         mut io: Stream,
-        answer: &Head,
+        answer: Head,
         shutdown: &Shutdown,
     ) -> Option<Ended> {
         let started = Instant::now();
         send(&mut client, &[answer.head(), answer.behind()].concat()).await?;
-        send(&mut io, head.behind()).await?;
+        send(&mut io, &behind).await?;
+        drop((behind, answer));
         let passing = passthrough::pass_on(client, io, self.limits.close, &self.pool, shutdown.closing());
         let passed = passing.await;
         let summary = Summary {

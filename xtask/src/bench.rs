@@ -1,0 +1,31 @@
+//! What whole translators do and cost: the load rig of `bench/rig`, and what it drives.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use crate::run::{cargo, command, target};
+
+/// Builds the targets and the rig, and runs it with these arguments.
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    cargo(["build", "--release", "--package", "strait-cli"])?;
+    cargo(["build", "--profile", "lab", "--package", "strait-rig"])?;
+    let target = target();
+    let translator = go().inspect_err(|error| println!("{error:#}")).ok();
+    // Without it the rig says that it is not run, or fails where it has to be.
+    let go = translator.map(|translator| ["--go".into(), translator]);
+    let rig = command(target.join("lab/strait-rig"));
+    let strait = ["--strait".into(), target.join("release/strait")];
+    rig.args(strait).args(go.into_iter().flatten()).args(arguments).run()
+}
+
+/// Builds the translator of Kubernetes' own code.
+fn go() -> Result<PathBuf> {
+    let place = std::path::absolute(target().join("peers/go"))?;
+    std::fs::create_dir_all(&place)?;
+    command("go")
+        .args(["-C", "tests/peers/go", "build", "-o"])
+        .args([&*place, Path::new("./proxy")])
+        .run()?;
+    Ok(place.join("proxy"))
+}
