@@ -26,7 +26,7 @@ use self::model::{Ends, Model};
 use crate::rig::{LIMITS, Peers, Rig};
 use crate::script::{Flow, Script, Wire};
 
-/// Room for the session's status in the bridge.
+/// Bytes of a status that every lane here can hold. What is longer is not the model's matter.
 const STATUS: usize = 512;
 
 /// Our client's leg, the bridge, and our server's leg, of every version on either side, next to a model of the session that knows
@@ -56,7 +56,7 @@ pub fn play_session(data: &[u8]) -> Option<(Option<Outcome>, Vec<u8>)> {
     }
     let client = Speaks::CLIENTS[usize::from(client) % Speaks::CLIENTS.len()];
     let upstream = Speaks::UPSTREAMS[usize::from(upstream) % Speaks::UPSTREAMS.len()];
-    let memory = [64 * 1024, 1024, 1500, 4096][usize::from(memory % 4)];
+    let memory = [64 * 1024, 6000, 16 * 1024, 8192][usize::from(memory % 4)];
     Some(Session::new(client, upstream, set, memory).run(Script(script)))
 }
 
@@ -78,7 +78,7 @@ struct Pair {
 }
 
 impl Peers for Pair {
-    type Bridge = ExecBridge<AnyLeg, AnyLeg, STATUS>;
+    type Bridge = ExecBridge<AnyLeg, AnyLeg>;
 
     fn upstream_leg(&self) -> AnyLeg {
         self.upstream.client(self.set, &LIMITS)
@@ -233,7 +233,7 @@ impl Session {
         let status = model::STATUSES[usize::from(which) % model::STATUSES.len()];
         let space = vec![b' '; if which < 8 { 0 } else { 300 }];
         let status = [status, &space].concat();
-        if node.say(Channel::ERROR, &status) {
+        if model.has_room_for(&status) && node.say(Channel::ERROR, &status) {
             model.status(&status);
         }
     }
@@ -315,7 +315,7 @@ impl Session {
             }
             node.wire.ends = true;
         } else {
-            self.rig.bridge.refused(b"");
+            self.rig.refuse(b"");
             self.rig.cut = true;
         }
         self.rig.settle();

@@ -130,6 +130,10 @@ impl Model {
         }
     }
 
+    pub(super) const fn has_room_for(&self, status: &[u8]) -> bool {
+        self.status.len() + status.len() <= STATUS
+    }
+
     /// On a WebSocket the session ends with the status, from v4 on.
     pub(super) fn status(&mut self, status: &[u8]) {
         if self.upstream_end.is_some() {
@@ -184,9 +188,7 @@ impl Model {
             return Settled::Error("the session has not ended");
         };
         let is_silent = self.status.is_empty();
-        if self.status.len() > STATUS {
-            Settled::Error(TOO_LONG)
-        } else if !all_output {
+        if !all_output {
             Settled::Error("connection to upstream closed before the end of the output was received")
         } else if !self.upstream.has_json() && (in_order || !is_silent) {
             Settled::Text(self.status.clone())
@@ -229,7 +231,6 @@ impl Model {
     }
 }
 
-const TOO_LONG: &str = "the exit status of the command is longer than the gateway can hold";
 const INTERNAL: &str = "Internal error occurred: ";
 
 enum Settled {

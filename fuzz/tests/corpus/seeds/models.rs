@@ -25,7 +25,7 @@ pub(super) fn all() -> Seeds {
     let in_pieces =
         [read(0, 9), translate(0), write(CLIENT, 7), read(CLIENT, 30), translate(CLIENT), write(0, 11)]
             .concat();
-    let acts: [(&str, Vec<u8>); 8] = [
+    let acts: [(&str, Vec<u8>); 7] = [
         ("terminal", session(0, 0, TTY, 0, &[CONNECT, SETTLE, &size, SETTLE, &size, &output, SETTLE])),
         (
             "pieces",
@@ -34,10 +34,6 @@ pub(super) fn all() -> Seeds {
         ("client_closes", session(0, 0, ALL, 0, &[CONNECT, SETTLE, &input, SETTLE, &output, &[4], SETTLE])),
         ("upstream_is_lost", session(2, 0, ALL, 0, &[CONNECT, SETTLE, &output, SETTLE, &[0x1e], SETTLE])),
         ("client_is_lost", session(6, 4, ALL, 0, &[CONNECT, SETTLE, &output, SETTLE, &[0x9e], SETTLE])),
-        (
-            "too_long_status",
-            session(0, 1, ALL, 0, &[CONNECT, SETTLE, &[0x87, 0x87], &[6, 0x16, 0x26], SETTLE]),
-        ),
         ("text_status", session(5, 7, ALL, 0, &[CONNECT, SETTLE, &[0x57, 8], SETTLE])),
         ("heartbeats", session(6, 8, ALL, 0, &[CONNECT, SETTLE, &[3, 0x83, 0x83, 3], SETTLE, &output])),
     ];
