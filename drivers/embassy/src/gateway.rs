@@ -23,7 +23,7 @@ const DRAIN_STEP: Duration = Duration::from_millis(20);
 /// | rings: what TCP holds of a socket, both ways | 2 `RING` for each of `N` and of `M` |
 /// | counters and switches | about 100, and 8 for each of `N` |
 ///
-/// The state machines are not here but in the futures of [`Runner::run`], about 4 KiB each on a 32-bit machine (2.5 without the
+/// The state machines are not here but in the futures of [`Runner::run`], about 4 KiB each on a 32-bit machine (1.9 without the
 /// feature `port-forward`), and of [`Door::run`], about 35 bytes for each of `M`.
 ///
 /// `LANE` bounds a client's head: it has to fit with about 250 bytes more for upstream. Frames of any length pass

@@ -40,14 +40,14 @@
 //! # Memory
 //!
 //! With lanes and rings of 2 KiB a connection that is served takes, on a 32-bit machine: 4 KiB of lanes, 4 KiB of rings for upstream,
-//! and 4.1 KiB of future, of which the largest bridge is 2.9 KiB (2.5 and 1.5 without port-forward). A client, served or not, takes 4 KiB of rings and 35 bytes of
+//! and 4 KiB of future, of which the largest bridge is 2.8 KiB (1.9 and 1 without port-forward). A client, served or not, takes 4 KiB of rings and 35 bytes of
 //! state; the stack has 0.4 KiB more for each socket. The firmware in `drivers/embassy/firmware` serves four of twelve clients at a
 //! time in 128 KiB with everything else.
 //!
 //! # Features
 //!
 //! * `port-forward` (default): port-forward is translated from WebSocket, tunnel and channels, to SPDY. Without it, which saves some 25 KB of
-//!   flash and 1.6 KB of memory for each connection, it is passed on as it is: upstream has to know the client's protocol.
+//!   flash and 2.1 KB of memory for each connection, it is passed on as it is: upstream has to know the client's protocol.
 //! * `log` and `defmt` say what happens; without either, nobody does.
 #![no_std]
 #![forbid(unsafe_code)]

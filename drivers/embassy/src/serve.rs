@@ -21,7 +21,7 @@ use self::forward::run;
 use self::plain::plain;
 use self::route::{Way, Work, route, to_failed_head};
 use crate::connection::{self, Connection};
-use crate::head::read_head;
+use crate::head::{Head, read_head};
 use crate::pass_on::{PassedOn, pass_on};
 use crate::session::{Filled, Session, Summary};
 use crate::socket::Dial;
@@ -82,17 +82,25 @@ pub async fn serve<C: Connection, D: Dial>(
 ) -> Ended {
     let (up, down) = memory;
     let limits = &options.limits;
-    let head = match read_head(client, up, limits.head_bytes, deadline(limits)).await {
-        Ok(head) => head,
-        Err(failure) => {
-            let Some((status, length)) = to_failed_head(failure, down) else { return Ended::Left };
-            return refuse(client, status, down, length).await;
+    let mut head = Head { len: 0, filled: 0 };
+    let way = match read_head(client, up, limits.head_bytes, deadline(limits)).await {
+        Ok(read) => {
+            head = read;
+            route(up.get(..head.len).unwrap_or_default(), peer, options, down)
         }
+        Err(failure) => match to_failed_head(failure, down) {
+            Some(way) => way,
+            None => return Ended::Left,
+        },
     };
-    match route(up.get(..head.len).unwrap_or_default(), peer, options, down) {
-        Way::Answer { status, length } => refuse(client, status, down, length).await,
+    // Those who are refused meet at the end: each place that waits is code.
+    let (status, memory, length) = match way {
+        Way::Answer { status, length } => (status, down, length),
         Way::Plain { request, body } => {
-            plain(client, upstream, up, head, down, request, body, options, stop).await
+            match plain(client, upstream, up, head, down, request, body, options, stop).await {
+                Ok(is_whole) => return Ended::Plain(is_whole),
+                Err((status, length)) => (status, down, length),
+            }
         }
         // Exec and attach: the client is answered, then upstream is asked, and what it says is the session's status.
         Way::Translate { request, work: Work::Exec(streams), agreed, attempt } => {
@@ -104,31 +112,39 @@ pub async fn serve<C: Connection, D: Dial>(
             // In its place, which is this future; what was asked is gone by now.
             let mut bridge = translator(streams, &agreed, limits);
             let (io, down) = begin(&mut bridge, asked, streams, down, up.room(), limits);
-            Ended::Session(Session::new(&mut bridge, client, io, up, down).run(stop).await)
+            return Ended::Session(Session::new(&mut bridge, client, io, up, down).run(stop).await);
         }
         // Port-forward: upstream is asked, and the client gets its answer, whatever it is.
         #[cfg(feature = "port-forward")]
         Way::Translate { request, work: Work::Forward(forward), agreed, attempt } => {
-            let mut up = Filled::behind_head(up, head.len, head.filled);
+            let mut behind = Filled::behind_head(&mut *up, head.len, head.filled);
             match ask(upstream, down, request, attempt, limits).await {
                 Ok(Granted { io, head, .. }) => {
-                    if welcome(client, &agreed, up.room()).await.is_err() {
+                    if welcome(client, &agreed, behind.room()).await.is_err() {
                         return Ended::Left;
                     }
                     let down = Filled::behind_head(down, head.len, head.filled);
-                    run(client, io, up, down, forward, &agreed, limits, stop).await
+                    return run(client, io, behind, down, forward, &agreed, limits, stop).await;
                 }
-                Err(refused) => refuse_upgrade(client, &refused, up, down).await,
+                Err(refused) => refusal(&refused, down, up),
             }
         }
         Way::PassOn { request, attempt } => {
-            let behind = Filled::behind_head(up, head.len, head.filled);
+            let behind = Filled::behind_head(&mut *up, head.len, head.filled);
             match ask(upstream, down, request, attempt, limits).await {
-                Ok(granted) => join(client, granted, behind, down, limits, stop).await,
-                Err(refused) => refuse_upgrade(client, &refused, behind, down).await,
+                Ok(granted) => return join(client, granted, behind, down, limits, stop).await,
+                Err(refused) => refusal(&refused, down, up),
             }
         }
-    }
+    };
+    refuse(client, status, memory, length).await
+}
+
+/// What a client gets whose upgrade upstream did not grant: the HTTP status, and the answer, which lies in `up`. What upstream has
+/// said lies in `down`.
+fn refusal<'a>(refused: &NotGranted, down: &[u8], up: &'a mut [u8]) -> (u16, &'a mut [u8], usize) {
+    let (status, length) = to_answer(refused, down, up);
+    (status, up, length)
 }
 
 /// Tells the bridge of an exec session that upstream, which has answered into `down`, is there. If it is not, a status of so many
@@ -178,18 +194,6 @@ fn translator(streams: StreamSet, agreed: &Accepted, limits: &Limits) -> Transla
 #[inline(never)]
 fn connect<B: Bridge>(bridge: &mut B, leg: impl FnOnce() -> B::Upstream) {
     bridge.connected(leg(), strait::Instant::ZERO);
-}
-
-/// Tells a client what upstream has said to its upgrade. `memory` is where that lies.
-async fn refuse_upgrade<C: Connection>(
-    client: &mut C,
-    refused: &NotGranted,
-    up: Filled<'_>,
-    memory: &[u8],
-) -> Ended {
-    let (room, _) = up.into_parts();
-    let (status, length) = to_answer(refused, memory, room);
-    refuse(client, status, room, length).await
 }
 
 /// A session that nobody looks at: the client gets upstream's answer, and from then on all bytes are passed on.

@@ -7,7 +7,7 @@ mod server;
 mod transport;
 
 use std::env;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -106,13 +106,13 @@ impl Case {
                 Way::Translated => {
                     let leg = WebSocketLeg::server(Subprotocol::V5, &limits);
                     let upstream: SpdyLeg<SkipBlocks> = SpdyLeg::client(STREAMS, Subprotocol::V4, &limits);
-                    translate(leg, upstream, front, back, stop).await
+                    Box::pin(translate(leg, upstream, front, back, stop)).await
                 }
                 Way::TranslatedBack => {
                     let blocks = LentBlocks(Some(Box::<Inflate>::default()));
                     let leg = SpdyLeg::server(STREAMS, Subprotocol::V4, &limits, blocks);
                     let upstream = WebSocketLeg::client(Subprotocol::V5, &limits, keys());
-                    translate(leg, upstream, front, back, stop).await
+                    Box::pin(translate(leg, upstream, front, back, stop)).await
                 }
                 Way::WebSocketPassedOn | Way::SpdyPassedOn => {
                     pass_on(front, back, limits.close, &Pool::new(0), stop).await.outcome
@@ -133,7 +133,7 @@ impl Case {
             let protocol = if is_websocket_client { Subprotocol::V5 } else { Subprotocol::V4 };
             session(client, protocol, is_websocket_client, STREAMS, Verb::Exec, limits).run(streams).await
         };
-        let all = async { tokio::join!(running, gateway, serving) };
+        let all = Box::pin(async { tokio::join!(running, gateway, serving) });
         let ended = timeout(LIMIT, all).await;
         let (result, _, received) = ended.unwrap_or_else(|_| panic!("somebody does not end: {self}"));
         let written = counts.map(|count| count.load(Ordering::Relaxed));
@@ -180,9 +180,9 @@ where
 /// With no fault, how many bytes each half has.
 async fn lengths(way: Way, input: &[u8]) -> [u64; 4] {
     let case = Case { seed: 0, way, input: input.to_vec(), faults: [Fault::None; 4], pace: Pace::Fast };
-    let came = case.run().await;
-    assert!(came.result.is_ok(), "{:?}: {case}", came.result);
-    came.written
+    let Came { result, written, .. } = case.run().await;
+    assert!(result.is_ok(), "{result:?}: {case}");
+    written
 }
 
 /// What is done behind each byte, and the heading of its column.
@@ -205,7 +205,8 @@ async fn a_session_cut_at_every_byte_is_complete_or_an_error() {
     for way in WAYS {
         let lengths = lengths(way, input).await;
         for (index, writer) in WRITERS.into_iter().enumerate() {
-            table.push_str(&format!("| {way:?} | {writer:?} | {} |", lengths[index]));
+            // Writing to a String does not fail.
+            let _ = write!(table, "| {way:?} | {writer:?} | {} |", lengths[index]);
             for (name, fault) in CUTS {
                 let (mut complete, mut errors) = (0, 0);
                 for at in (0..=lengths[index]).step_by(if is_long { 1 } else { 10 }) {
@@ -215,7 +216,7 @@ async fn a_session_cut_at_every_byte_is_complete_or_an_error() {
                     *(if case.check().await { &mut complete } else { &mut errors }) += 1;
                 }
                 assert!(errors > 0, "nothing was cut: {way:?}, {writer:?}, {name}");
-                table.push_str(&format!(" {complete} | {errors} |"));
+                let _ = write!(table, " {complete} | {errors} |");
             }
             table.push('\n');
         }

@@ -40,6 +40,8 @@ struct Closing {
 }
 
 impl<C: Framing, U: Framing> Joint<C, U> {
+    // Not inlined, so that it is made where it will lie: legs with large outboxes would be on the stack three times.
+    #[inline(never)]
     pub(super) fn new(client: C, limits: &Limits) -> Self {
         Self {
             client,

@@ -36,10 +36,7 @@ impl SessionStatus {
             return Self::Error("upstream refused the session");
         };
         let is_held = lane.hold_written(|room| match room.get_mut(..json.len()) {
-            Some(place) => {
-                place.copy_from_slice(json);
-                Some(json.len())
-            }
+            Some(place) => Some(place.iter_mut().zip(json).map(|(to, from)| *to = *from).count()),
             None => failure.write(room).ok(),
         });
         if is_held { Self::Json } else { Self::Error(TOO_LONG) }

@@ -15,8 +15,6 @@ pub struct Attempt {
     /// The client's method is kept, where the upgrade has one of its own otherwise.
     pub(super) is_clients_method: bool,
     pub(super) offer: Offer,
-    /// A key of this end's; otherwise the client's is used.
-    pub(super) key: Option<[u8; 24]>,
     pub(super) expected: Expected,
 }
 
@@ -72,11 +70,9 @@ impl Attempt {
         hop: &Hop<'_>,
         out: &mut [u8],
     ) -> Result<usize, WriteError> {
-        let clients_key = request.headers.get("Sec-WebSocket-Key").unwrap_or_default();
-        let upgrade = match (self.upgrade(), &self.key) {
-            (Upgrade::Spdy, _) => ClientUpgrade::Spdy,
-            (Upgrade::WebSocket, Some(key)) => ClientUpgrade::WebSocket { key },
-            (Upgrade::WebSocket, None) => ClientUpgrade::WebSocket { key: clients_key },
+        let upgrade = match self.upgrade() {
+            Upgrade::Spdy => ClientUpgrade::Spdy,
+            Upgrade::WebSocket => ClientUpgrade::WebSocket { key: self.expected.key() },
         };
         let method = if self.is_clients_method { request.method } else { upgrade.method() };
         let head = hop.head(self.kind, request, method, out);

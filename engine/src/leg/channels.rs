@@ -1,7 +1,8 @@
 use core::ops::Range;
 
 use super::messages::{self, Messages, OUTBOX};
-use super::{LegError, Payload, base64};
+use super::{LegError, Payload};
+use crate::base64;
 use crate::k8s::{Channel, ChannelSet, Subprotocol};
 use crate::limits::Limits;
 use crate::step::Step;

@@ -60,11 +60,12 @@ impl ClientUpgrade<'_> {
 
     /// What the answer has to be, if `offered` was asked for.
     pub fn expects(&self, offered: &'static [Subprotocol]) -> Expected {
-        let accept = match self {
-            Self::WebSocket { key } => ws::accept_key(key),
-            Self::Spdy => [0; 28],
+        let key = match *self {
+            // What is no key cannot be answered.
+            Self::WebSocket { key } => key.try_into().ok(),
+            Self::Spdy => None,
         };
-        Expected { upgrade: self.upgrade(), accept, offered: Some(offered) }
+        Expected { upgrade: self.upgrade(), key, offered: Some(offered) }
     }
 }
 
@@ -72,8 +73,8 @@ impl ClientUpgrade<'_> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expected {
     upgrade: Upgrade,
-    /// The answer to a WebSocket's key; zeros for SPDY.
-    accept: [u8; 28],
+    /// A WebSocket's key. What answers it is a SHA-1, whose time and stack are spent when there is an answer.
+    key: Option<[u8; 24]>,
     /// `None` if the offer is another client's, to whom the answer is passed on.
     offered: Option<&'static [Subprotocol]>,
 }
@@ -82,6 +83,11 @@ impl Expected {
     /// What the connection is to become.
     pub const fn upgrade(&self) -> Upgrade {
         self.upgrade
+    }
+
+    /// A WebSocket's key.
+    pub(crate) fn key(&self) -> &[u8] {
+        self.key.as_ref().map_or(&[], |key| key.as_slice())
     }
 
     /// The same, and whatever is chosen is left to the client whose offer it was.
@@ -106,7 +112,7 @@ impl Expected {
             return Err(UpgradeError::NotUpgraded);
         }
         if self.upgrade == Upgrade::WebSocket
-            && response.headers.get("Sec-WebSocket-Accept") != Some(&self.accept)
+            && !self.is_accepted(response.headers.get("Sec-WebSocket-Accept"))
         {
             return Err(UpgradeError::Accept);
         }
@@ -121,6 +127,11 @@ impl Expected {
             None => UpgradeError::NoProtocol,
             Some(name) => UpgradeError::Protocol { name: cut(name) },
         })
+    }
+
+    #[inline(never)]
+    fn is_accepted(&self, accept: Option<&[u8]>) -> bool {
+        self.key.is_some_and(|key| accept == Some(&ws::accept_key(&key)))
     }
 }
 

@@ -28,7 +28,7 @@ pub(crate) fn raw(gateway: SocketAddr, random: &mut Random, payload: &mut usize)
     let forwards = Forwards::ALL[random.below(Forwards::ALL.len())];
     let count = 1 + random.below(4);
     let mut client = ForwardClient::connect(gateway, forwards, &vec![echo(); count]);
-    for _ in 0..1 + random.below(10) {
+    for _ in 0..=random.below(10) {
         let index = random.below(count);
         let length = random.length(20_000);
         *payload += 2 * length;

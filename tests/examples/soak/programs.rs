@@ -93,7 +93,7 @@ pub(crate) fn copy(
     let there = room.path().join(mark).join("there");
     fs::create_dir_all(room.path().join(mark))?;
     let back = room.path().join("back");
-    for number in 0..1 + random.below(20) {
+    for number in 0..=random.below(20) {
         let directory = tree.join(format!("d{}", number % 3));
         fs::create_dir_all(&directory)?;
         let length = random.length(100_000);

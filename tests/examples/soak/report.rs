@@ -74,7 +74,9 @@ impl Report {
 
     pub(crate) fn end(&mut self, held: &str, findings: Vec<String>) {
         held.clone_into(&mut self.held);
-        findings.into_iter().for_each(|finding| self.find(finding));
+        for finding in findings {
+            self.find(finding);
+        }
     }
 
     pub(crate) const fn stood_still(&mut self, times: usize) {

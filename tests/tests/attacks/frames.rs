@@ -87,11 +87,11 @@ fn frame_head(first: u8, length: u64) -> Vec<u8> {
     match length {
         0..126 => head.push(0x80 | length as u8),
         126..0x1_0000 => {
-            head.push(0x80 | 126);
+            head.push(0xfe);
             head.extend((length as u16).to_be_bytes());
         }
         _ => {
-            head.push(0x80 | 127);
+            head.push(0xff);
             head.extend(length.to_be_bytes());
         }
     }
@@ -110,7 +110,7 @@ fn large_frames(shores: &Shores) -> Cost {
         let mut socket = websocket(shores.gateway.address(), &query);
         socket.write_all(&frame_head(0x82, SIZE)).expect("a header");
         // Channel 0 and zeros.
-        let (sent, _) = flood(&mut socket, &[0; 65_536], SIZE, 4 * PATIENCE);
+        let (sent, _) = flood(&mut socket, &vec![0; 65_536], SIZE, 4 * PATIENCE);
         assert_eq!(sent, SIZE, "not all is taken");
         let mut bytes = Vec::new();
         while !String::from_utf8_lossy(&bytes).contains(&(SIZE - 1).to_string()) {
@@ -124,7 +124,7 @@ fn large_frames(shores: &Shores) -> Cost {
 }
 
 fn endless_frames(shores: &Shores) -> Cost {
-    let count = scaled(20, 1000);
+    let count = scaled(20, 200);
     let attacked = (0..count).map(|_| {
         let mut socket = websocket(shores.gateway.address(), CAT);
         socket.write_all(&frame_head(0x82, i64::MAX as u64)).expect("a header");
@@ -172,7 +172,7 @@ fn tiny_fragments(shores: &Shores) -> Cost {
 }
 
 fn slow_readers(shores: &Shores) -> Cost {
-    let count = scaled(60, 400);
+    let count = scaled(60, 200);
     let sockets: Vec<_> =
         (0..count).map(|_| websocket(shores.gateway.address(), "command=yes&stdout=true")).collect();
     thread::sleep(FLOOD);
@@ -206,7 +206,7 @@ fn inflate_bombs(shores: &Shores) -> Cost {
     assert!(block.len() < 64 * 1024, "{}", block.len());
     let payload = [&1_u32.to_be_bytes()[..], &[0; 6], &block].concat();
     let bomb = control(1, payload.len() as u32, &payload);
-    let count = scaled(40, 1000);
+    let count = scaled(40, 400);
     let attacked = (0..count).map(|_| {
         let mut socket = spdy(shores.gateway.address(), CAT);
         // Behind the refusal nothing is read.
@@ -224,7 +224,7 @@ fn counts(shores: &Shores) -> Cost {
     let headers = control(1, payload.len() as u32, &payload);
     let settings = control(4, 12, &[&(1_u32 << 24).to_be_bytes()[..], &[0; 8]].concat());
     let all = [settings.repeat(100), headers].concat();
-    let count = scaled(20, 500);
+    let count = scaled(20, 200);
     let attacked = (0..count).map(|_| {
         let mut socket = spdy(shores.gateway.address(), CAT);
         let _ = socket.write_all(&all);

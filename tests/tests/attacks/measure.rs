@@ -91,7 +91,7 @@ fn run(attack: &Attack, shores: &Shores, measured: &mut Measured) {
     let Cost { connections, bytes, .. } = measured.cost;
     let allowed = CPU
         + CPU_OF_CONNECTION * u32::try_from(connections + measured.good).expect("not that many")
-        + CPU_OF_MEGABYTE.mul_f64(bytes as f64 / 1e6);
+        + CPU_OF_MEGABYTE * u32::try_from(bytes / 1_000_000).expect("not that many");
     assert!(measured.cpu <= allowed, "CPU {:?}, more than {allowed:?}", measured.cpu);
     assert!(measured.good > 0, "no good session");
 }
@@ -125,18 +125,24 @@ impl Measured {
     pub(crate) fn row(&self, attack: &Attack) -> String {
         let Cost { connections, bytes, answer } = &self.cost;
         format!(
-            "| {} | {} | {} | {:.1} | {connections} | {:.1} of {} | {:.2} | {} | {:.2} |\n",
+            "| {} | {} | {} | {} | {connections} | {} of {} | {:.2} | {} | {:.2} |\n",
             attack.name,
             attack.bound,
             if self.failure.is_some() { "**FAILED**" } else { answer },
-            *bytes as f64 / 1e6,
-            self.grown_kib as f64 / 1024.0,
+            tenths(*bytes, 1_000_000),
+            tenths(self.grown_kib, 1024),
             attack.memory,
             self.cpu.as_secs_f64(),
             self.good,
             self.slowest.as_secs_f64(),
         )
     }
+}
+
+/// `value` in whole and tenths of a `unit`.
+fn tenths(value: u64, unit: u64) -> String {
+    let tenths = (10 * value + unit / 2) / unit;
+    format!("{}.{}", tenths / 10, tenths % 10)
 }
 
 fn text(panic: &(dyn Any + Send)) -> String {

@@ -26,9 +26,21 @@ const SOON: Duration = Duration::from_secs(15);
 const TRANSFER: Duration = Duration::from_mins(2);
 const BIG: usize = 10_000_000;
 
+/// Most bytes of stack that any of these sessions may take, as the board finds them painted over.
+const STACK: &str = include_str!("../../../drivers/embassy/firmware/stack.txt");
+
 struct Rig {
     board: Board,
     node: Server,
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        let most: u32 = STACK.trim().parse().expect("stack.txt is a number of bytes");
+        let stack = self.board.counters().stack;
+        println!("{stack} bytes of stack, of {most}");
+        assert!(thread::panicking() || stack <= most, "{stack} bytes of stack, stack.txt has {most}");
+    }
 }
 
 impl Rig {

@@ -2,14 +2,15 @@ use embassy_time::with_timeout;
 use embedded_io_async::ErrorKind;
 use strait::gateway::DialError;
 
-use super::{Ended, Options, deadline, millis, refuse};
+use super::{Options, deadline, millis};
 use crate::connection::{self, Connection};
 use crate::head::Head;
 use crate::pass_on;
 use crate::socket::Dial;
 
 /// A request that is no upgrade, on a connection of its own to upstream: exactly its body is passed on, and then the answer to
-/// the end of that connection.
+/// the end of that connection: true if it was whole. Without upstream, the status and the length of what the client gets, which
+/// lies in `down`.
 #[expect(clippy::too_many_arguments, reason = "a request as it lies in memory, and where it goes")]
 pub(super) async fn plain<C: Connection, D: Dial>(
     client: &mut C,
@@ -21,7 +22,7 @@ pub(super) async fn plain<C: Connection, D: Dial>(
     body: u64,
     options: &Options<'_>,
     stop: impl Future<Output = ()>,
-) -> Ended {
+) -> Result<bool, (u16, usize)> {
     let limits = &options.limits;
     let sending = async {
         let io = with_timeout(deadline(limits), upstream.dial())
@@ -49,13 +50,7 @@ pub(super) async fn plain<C: Connection, D: Dial>(
         Ok(io)
     };
     match sending.await {
-        Ok(io) => {
-            let is_whole = pass_on::answer(client, io, down, millis(limits.idle), stop).await;
-            Ended::Plain(is_whole)
-        }
-        Err(error) => {
-            let length = error.write_answer(down).unwrap_or_default();
-            refuse(client, error.status(), down, length).await
-        }
+        Ok(io) => Ok(pass_on::answer(client, io, down, millis(limits.idle), stop).await),
+        Err(error) => Err((error.status(), error.write_answer(down).unwrap_or_default())),
     }
 }

@@ -57,7 +57,7 @@ pub(super) fn route(head: &[u8], peer: Option<IpAddr>, options: &Options<'_>, ou
         ..Planner::default()
     };
     let way = if Upgrade::is_asked_for(request) {
-        choose(&planner, request).and_then(|chosen| upgrade(chosen, request, &hop, out))
+        upgrade(&planner, request, &hop, out)
     } else {
         plain(&planner, request, &hop, out)
     };
@@ -92,28 +92,17 @@ fn plain(
 
 #[inline(never)]
 fn upgrade(
-    (attempt, translation): Chosen,
+    planner: &Planner,
     request: &Request<'_, HEADERS>,
     hop: &Hop<'_>,
     out: &mut [u8],
 ) -> Result<Way, Refusal<'static>> {
-    let request = attempt.write_request(request, hop, out).map_err(Refusal::CannotPass)?;
-    Ok(match translation {
-        Some((work, agreed)) => Way::Translate { request, work, agreed, attempt },
-        None => Way::PassOn { request, attempt },
-    })
-}
-
-/// What is taken of a plan: its only attempt, and what the session is translated by, if it is.
-type Chosen = (Attempt, Option<(Work, Accepted)>);
-
-#[inline(never)]
-fn choose(planner: &Planner, request: &Request<'_, HEADERS>) -> Result<Chosen, Refusal<'static>> {
     // No key of this end's is needed: upstream is asked for SPDY, or for what the client asked for.
-    let plan = planner.plan(request, [0; 16])?;
-    let attempt = plan.attempts.first().cloned().ok_or(Refusal::UnknownUpgrade)?;
+    let mut plan = planner.plan(request, [0; 16])?;
+    let length = write(plan.attempts.first(), request, hop, out)?;
+    let attempt = plan.attempts.pop().ok_or(Refusal::UnknownUpgrade)?;
     if attempt.then == Then::PassOn {
-        return Ok((attempt, None));
+        return Ok(Way::PassOn { request: length, attempt });
     }
     let agreed = plan.agreed.ok_or(Refusal::UnknownUpgrade)?;
     let work = match attempt.then {
@@ -127,7 +116,18 @@ fn choose(planner: &Planner, request: &Request<'_, HEADERS>) -> Result<Chosen, R
         }
         _ => return Err(Refusal::UnknownUpgrade),
     };
-    Ok((attempt, Some((work, agreed))))
+    Ok(Way::Translate { request: length, work, agreed, attempt })
+}
+
+#[inline(never)]
+fn write(
+    attempt: Option<&Attempt>,
+    request: &Request<'_, HEADERS>,
+    hop: &Hop<'_>,
+    out: &mut [u8],
+) -> Result<usize, Refusal<'static>> {
+    let attempt = attempt.ok_or(Refusal::UnknownUpgrade)?;
+    attempt.write_request(request, hop, out).map_err(Refusal::CannotPass)
 }
 
 #[inline(never)]
@@ -138,14 +138,10 @@ fn answer(status: u16, message: impl core::fmt::Display, out: &mut [u8]) -> Way 
 }
 
 /// The answer to a request whose head could not be read; `None` if there is nobody to answer.
-pub(super) fn to_failed_head(failure: HeadFailure, out: &mut [u8]) -> Option<(u16, usize)> {
-    let way = match failure {
-        HeadFailure::Closed | HeadFailure::Io(_) => return None,
-        HeadFailure::Timeout => answer(408, "the request's head was not complete in time", out),
-        HeadFailure::Malformed(error) => answer(error.status(), error, out),
-    };
-    match way {
-        Way::Answer { status, length } => Some((status, length)),
-        _ => None,
+pub(super) fn to_failed_head(failure: HeadFailure, out: &mut [u8]) -> Option<Way> {
+    match failure {
+        HeadFailure::Closed | HeadFailure::Io(_) => None,
+        HeadFailure::Timeout => Some(answer(408, "the request's head was not complete in time", out)),
+        HeadFailure::Malformed(error) => Some(answer(error.status(), &error, out)),
     }
 }

@@ -505,6 +505,21 @@ fn an_upstream_that_ended_in_the_round_that_ends_the_session_is_not_waited_for()
 }
 
 #[test]
+fn a_client_is_asked_out_of_turn_and_an_upstream_that_takes_nothing_is_still_read() {
+    let mut pair = Pair::running(SPDY, 1, 4096);
+    pair.session.bridge.ask_client();
+    pair.session.run();
+    assert_eq!(pair.client_got().first(), Some(&ToClient::Heartbeat));
+    pair.session.bridge.write_failed(Side::Upstream, pair.session.now);
+    assert!(!pair.session.bridge.is_writable(Side::Upstream));
+    pair.client_sends(0, b"for nobody");
+    pair.upstream_sends(&data(data_of(0), b"last"));
+    assert_eq!(pair.messages(0), [b"last"]);
+    pair.session.bridge.write_failed(Side::Client, pair.session.now);
+    assert_eq!(pair.outcome(), Some(Outcome::ClientLost));
+}
+
+#[test]
 fn the_end_waits_for_a_slow_reader_but_not_for_one_that_stops() {
     for shape in [SPDY, (Subprotocol::V4Base64, true)] {
         let mut pair = Pair::running(shape, 1, 512);

@@ -145,6 +145,20 @@ fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
+#[test]
+fn what_is_wrong_with_a_stream_is_said() {
+    let messages = [
+        (InvalidStream::NoPort, "\"port\" header is required"),
+        (InvalidStream::Port, "\"port\" must be a number from 1 to 65535"),
+        (InvalidStream::NoStreamType, "\"streamtype\" header is required"),
+        (InvalidStream::StreamType, "\"streamtype\" must be error or data"),
+        (InvalidStream::RequestId, "\"requestid\" must be a decimal number"),
+    ];
+    for (error, message) in messages {
+        assert_eq!(std::format!("{error}"), message);
+    }
+}
+
 proptest! {
     /// Against a map that holds the same: whatever is opened, each stream ends up in one pair, is expired, or is told.
     #[test]

@@ -114,3 +114,21 @@ fn streams_of_a_server_and_pings_are_answered_until_the_close() {
     assert_eq!(events(&mut leg, &ping), []);
     assert_eq!(leg.pending(), b"");
 }
+
+#[test]
+fn the_peer_may_end_its_half_with_a_reply_or_with_headers() {
+    let mut leg = sent(leg());
+    let mut reply = replies(&[7]);
+    // The flag FIN.
+    reply[4] = 1;
+    assert_eq!(events(&mut leg, &reply), [Event::Accepted(DATA), Event::HalfClosed(DATA)]);
+    assert_eq!(events(&mut leg, &reply), [], "a second reply says nothing");
+
+    let mut headers = replies(&[5]);
+    // HEADERS are as a reply is, but for their type.
+    headers[3] = 8;
+    assert_eq!(events(&mut leg, &headers), []);
+    headers[4] = 1;
+    assert_eq!(events(&mut leg, &headers), [Event::HalfClosed(ERROR)]);
+    assert_eq!(events(&mut leg, &headers), [], "it has ended");
+}

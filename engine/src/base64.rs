@@ -23,19 +23,19 @@ const ROUND_TEXT: usize = 64;
 const ROUND_BYTES: usize = 48;
 
 /// Characters that `bytes` bytes take, padding included (RFC 4648 section 4).
-pub(super) const fn encoded_len(bytes: usize) -> usize {
+pub(crate) const fn encoded_len(bytes: usize) -> usize {
     bytes.div_ceil(3) * QUANTUM
 }
 
 /// Most characters that a text has more than the up to `bytes` bytes that it stands for. A text of fewer bytes may
 /// grow by more, as the padding of its end counts.
-pub(super) const fn growth_max(bytes: usize) -> usize {
+pub(crate) const fn growth_max(bytes: usize) -> usize {
     bytes / 3 + 3
 }
 
 /// The longest part of a text of `arrived` characters, `before` of which belong to no payload, that can be
 /// decoded without the rest of its quantum.
-pub(super) const fn whole_quanta(before: usize, arrived: usize) -> usize {
+pub(crate) const fn whole_quanta(before: usize, arrived: usize) -> usize {
     match arrived.checked_sub(before) {
         Some(text) => arrived - text % QUANTUM,
         None => 0,
@@ -43,12 +43,12 @@ pub(super) const fn whole_quanta(before: usize, arrived: usize) -> usize {
 }
 
 /// True if a text of `chars` characters that stands for `bytes` bytes ends with padding.
-pub(super) const fn is_padded(chars: usize, bytes: usize) -> bool {
+pub(crate) const fn is_padded(chars: usize, bytes: usize) -> bool {
     bytes < chars / QUANTUM * 3
 }
 
 /// Decodes `buffer[text]` in place and returns where the bytes lie; `None` if it is not base64.
-pub(super) fn decode(buffer: &mut [u8], text: Range<usize>) -> Option<Range<usize>> {
+pub(crate) fn decode(buffer: &mut [u8], text: Range<usize>) -> Option<Range<usize>> {
     let (mut read, mut write) = (text.start, text.start);
     while read < text.end {
         let round = ROUND_TEXT.min(text.end - read);
@@ -67,7 +67,7 @@ pub(super) fn decode(buffer: &mut [u8], text: Range<usize>) -> Option<Range<usiz
 
 /// Encodes `buffer[payload]` so that the text ends where the payload ended, and returns where it starts; `None` if
 /// there is not so much room in front.
-pub(super) fn encode(buffer: &mut [u8], payload: Range<usize>) -> Option<usize> {
+pub(crate) fn encode(buffer: &mut [u8], payload: Range<usize>) -> Option<usize> {
     let start = payload.end.checked_sub(encoded_len(payload.len()))?;
     let (mut read, mut write) = (payload.start, start);
     while read < payload.end {
@@ -116,8 +116,8 @@ fn decode_round(text: &[u8], bytes: &mut [u8; ROUND_BYTES]) -> Option<usize> {
     ((seen | a | b | c | d) & INVALID == 0 && is_whole).then_some(quanta.len() * BYTES + len)
 }
 
-/// Encodes a round into as many characters as [`encoded_len`] says.
-fn encode_round(bytes: &[u8], text: &mut [u8]) {
+/// Encodes up to 48 bytes into as many characters as [`encoded_len`] says.
+pub(crate) fn encode_round(bytes: &[u8], text: &mut [u8]) {
     let (groups, rest) = bytes.as_chunks::<BYTES>();
     let (quanta, _) = text.as_chunks_mut::<QUANTUM>();
     let mut quanta = quanta.iter_mut();
@@ -135,6 +135,11 @@ fn encode_round(bytes: &[u8], text: &mut [u8]) {
         }
         _ => {}
     }
+}
+
+/// True for a character of the alphabet.
+pub(crate) fn is_character(byte: u8) -> bool {
+    value(byte) != INVALID
 }
 
 /// Of the lowest six bits.
