@@ -142,6 +142,6 @@ pub(super) fn to_failed_head(failure: HeadFailure, out: &mut [u8]) -> Option<Way
     match failure {
         HeadFailure::Closed | HeadFailure::Io(_) => None,
         HeadFailure::Timeout => Some(answer(408, "the request's head was not complete in time", out)),
-        HeadFailure::Malformed(error) => Some(answer(error.status(), &error, out)),
+        HeadFailure::Malformed(error) => Some(answer(error.status(), error, out)),
     }
 }
