@@ -27,6 +27,10 @@ const HELD: usize = 4096;
 /// Bytes that are left for what passes meanwhile: data, in small pieces.
 const PASSING: usize = 32;
 
+/// True where payload takes the short way from leg to leg. It costs a microcontroller 4 KB of flash, and its small lanes hold few whole
+/// frames that could take it.
+const SHORT_WAY: bool = cfg!(target_pointer_width = "64");
+
 /// The memory of a [`Lane`]: an array, a boxed slice, a pooled buffer.
 pub trait Memory: AsRef<[u8]> + AsMut<[u8]> {}
 
@@ -368,6 +372,9 @@ impl<B: Memory, const S: usize> Lane<B, S> {
         channels: ChannelSet,
         carried: &mut Carried,
     ) -> bool {
+        if !SHORT_WAY {
+            return false;
+        }
         let header = self.header_max(to);
         let mut passed = false;
         while self.segments.len() + 1 < S
