@@ -62,7 +62,9 @@ impl Record {
 
     /// Writes `records` to `NAME.jsonl` in the folder of results, in place of what was there, and tells where that is.
     pub fn store(name: &str, records: &[Self]) -> io::Result<PathBuf> {
-        let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+        // Cargo runs benchmarks in the folder of their package.
+        let workspace = concat!(env!("CARGO_MANIFEST_DIR"), "/../target");
+        let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| workspace.into());
         let folder = Path::new(&target).join(FOLDER);
         fs::create_dir_all(&folder)?;
         let path = folder.join(name).with_extension("jsonl");
