@@ -44,7 +44,7 @@ pub(crate) fn check(write: bool) -> Result<()> {
 /// Prints sections, code by crate and the stack of each task of any image.
 pub(crate) fn image(path: &Path) -> Result<()> {
     let image = Image::read(path)?;
-    println!("{}", table(&path.display().to_string(), &flash(&image)));
+    println!("{}", table(&path.display().to_string(), &flash_of_firmware(&image)));
     for (name, depth) in image.stack(is_task) {
         println!("{} {name}\n    {}", depth.bytes, depth.path.join("\n    "));
     }
@@ -66,11 +66,7 @@ fn rows() -> Result<Vec<(String, u64)>> {
 /// The image of the firmware: all that lies in flash and RAM.
 fn whole() -> Result<Vec<(String, u64)>> {
     let image = Image::read(&firmware::build()?)?;
-    let mut rows = flash(&image);
-    rows.push((
-        "code of the engine, the driver and the crates that only they use".to_owned(),
-        image.code(is_ours),
-    ));
+    let mut rows = flash_of_firmware(&image);
     let in_ram =
         image.sections.iter().filter(|section| matches!(&*section.name, ".data" | ".bss" | ".uninit"));
     rows.push(("static RAM".to_owned(), in_ram.map(|section| section.bytes).sum()));
@@ -120,6 +116,11 @@ fn flash(image: &Image) -> Vec<(String, u64)> {
     let sections = image.sections.iter().map(|section| (format!("section {}", section.name), section.bytes));
     let crates = image.code_by_crate().into_iter().map(|(name, bytes)| (format!("code of {name}"), bytes));
     sections.chain(crates).collect()
+}
+
+fn flash_of_firmware(image: &Image) -> Vec<(String, u64)> {
+    let ours = "code of the engine, the driver and the crates that only they use".to_owned();
+    flash(image).into_iter().chain([(ours, image.code(is_ours))]).collect()
 }
 
 /// The types without where they come from.

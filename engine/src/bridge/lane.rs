@@ -27,8 +27,8 @@ const HELD: usize = 4096;
 /// Bytes that are left for what passes meanwhile: data, in small pieces.
 const PASSING: usize = 32;
 
-/// True where payload takes the short way from leg to leg. It costs a microcontroller 4 KB of flash, and its small lanes hold few whole
-/// frames that could take it.
+/// True where payload takes the short way from leg to leg. It would cost the firmware 2.4 KB of flash and 9 % of its bulk input, for
+/// which its small lanes hold few whole frames, and save 19 % of small frames.
 const SHORT_WAY: bool = cfg!(target_pointer_width = "64");
 
 /// The memory of a [`Lane`]: an array, a boxed slice, a pooled buffer.
