@@ -11,7 +11,8 @@ use crate::pieces::{Cuts, deliver};
 /// The longest header of a frame inside that of another one, and what is kept of a message until it is whole.
 const MOST_KEPT: usize = 160;
 
-/// What a peer sends to any leg, whole and cut: the same events, answers and error must come of it.
+/// What a peer sends to any leg, whole and cut: the same events, answers and error must come of it. In front of an error there may be
+/// fewer answers where more came at once: a leg in a tunnel looks at what comes behind a frame before it has all of that.
 ///
 /// The first byte is the leg, the second the cuts.
 ///
@@ -21,7 +22,10 @@ pub fn leg_receiver(data: &[u8]) {
     let &[which, cuts, ref wire @ ..] = data else { return };
     let whole = receive(&mut *leg(which), &mut Cuts::None, wire);
     let cut = receive(&mut *leg(which), &mut Cuts::new(cuts), wire);
-    assert_eq!(whole, cut, "whole and cut");
+    let (events, answers, result) = &whole;
+    assert_eq!((events, result), (&cut.0, &cut.2), "whole and cut");
+    let is_less = result.is_err() && (answers.starts_with(&cut.1) || cut.1.starts_with(answers));
+    assert!(is_less || *answers == cut.1, "answers, whole and cut: {answers:?} {:?}", cut.1);
 }
 
 fn leg(which: u8) -> Box<dyn Framing> {

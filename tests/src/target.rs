@@ -1,8 +1,10 @@
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
-use std::{io, thread};
+use std::{io, mem, thread};
+
+use rustix::net::{self, AddressFamily, SocketType};
 
 /// How long a connection of a target may stay silent: longer than any test waits.
 const PATIENCE: Duration = Duration::from_mins(5);
@@ -68,15 +70,19 @@ impl Drop for Target {
     }
 }
 
-/// A port of 127.0.0.1 and of `[::1]` where nobody listens, most probably.
+/// A port of 127.0.0.1 where nobody listens, and on `[::1]` most probably neither.
 pub fn refused_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("it is bound").port()
+    let socket = net::socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+    net::bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let address = net::getsockname(&socket).expect("it is bound");
+    // Nobody else gets the port as long as this lives, and it never listens.
+    mem::forget(socket);
+    SocketAddr::try_from(address).expect("an address").port()
 }
 
 /// Ends a connection with a reset.
 pub fn reset(stream: TcpStream) {
-    let linger = rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO));
+    let linger = net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO));
     linger.expect("a socket can be told to reset");
     drop(stream);
 }

@@ -221,7 +221,8 @@ fn a_terminal_is_used_raw_with_its_size_and_restored_behind_the_exit() {
     for (_, url) in &urls {
         let mut terminal = on_terminal("", url, "exec -it demo -- sh");
         pid(&mut terminal);
-        terminal.types("stty size; echo re''ady\r");
+        terminal
+            .types("until [ \"$(stty size)\" = '30 100' ]; do sleep 0.05; done; stty size; echo re''ady\r");
         terminal.reads("30 100");
         terminal.reads("ready");
         assert!(terminal.is_raw());

@@ -12,7 +12,9 @@ const BOOTSTRAP: (&str, &str) = ("RUSTC_BOOTSTRAP", "1");
 const NO_LTO: (&str, &str) = ("CARGO_PROFILE_RELEASE_LTO", "off");
 
 /// Runs the targets for so long each.
-pub(crate) fn run(targets: &[String], time: Duration) -> Result<()> {
+///
+/// With a `seed` they try the same inputs each time, as far as the time reaches.
+pub(crate) fn run(targets: &[String], time: Duration, seed: Option<u32>) -> Result<()> {
     let listed = command("cargo").args(["fuzz", "list"]).output();
     ensure!(
         listed.is_some(),
@@ -32,6 +34,7 @@ pub(crate) fn run(targets: &[String], time: Duration) -> Result<()> {
             .args([target, "--"])
             .args([format!("-max_total_time={}", time.as_secs())])
             .args(dictionary)
+            .args(seed.map(|seed| format!("-seed={seed}")))
             .run()?;
     }
     Ok(())

@@ -105,8 +105,9 @@ impl<'a, L: Leg> Running<'a, L> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Exit, SessionError>> {
         loop {
             let mut progress = self.receive(cx);
-            progress |= self.poll_stdin(cx);
+            // What reads the input may ask for the size.
             progress |= self.poll_size(cx);
+            progress |= self.poll_stdin(cx);
             progress |= self.poll_write(cx);
             progress |= self.poll_read(cx);
             progress |= self.poll_detach(cx);
@@ -205,7 +206,7 @@ impl<'a, L: Leg> Running<'a, L> {
 
     /// Frames what the caller sends, as far as there is room.
     fn poll_stdin(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.phase != Phase::Running || self.link.output.has_output() || self.write_error.is_some() {
+        if self.phase != Phase::Running || self.link.has_output() || self.write_error.is_some() {
             return false;
         }
         let mut progress = false;
