@@ -155,7 +155,9 @@ impl<P: Peers, const S: usize> Rig<P, S> {
             Flow::NeedPeer => {
                 let is_over = self.bridge.outcome().is_some();
                 assert!(!is_over || self.peers.opens_streams(), "no peer is needed for an end");
-                let unread = self.down.has_input() || !self.peers.wire(Side::Upstream).waiting().is_empty();
+                // Its end is read like its bytes.
+                let upstream = self.peers.wire(Side::Upstream);
+                let unread = self.down.has_input() || !upstream.waiting().is_empty() || upstream.ends;
                 let unread = unread || (self.peers.opens_streams() && self.up.has_input());
                 assert!(!self.connected || unread || self.peers.may_wait(), "{from:?} waits for nothing");
             }
