@@ -12,7 +12,6 @@ mod upstreams;
 use std::collections::VecDeque;
 use std::env;
 use std::io::Write as _;
-use std::net::TcpStream;
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -20,6 +19,7 @@ use std::thread;
 use strait_tests::{Shores, long_tests_are_wanted, write_down};
 
 use crate::measure::{Measured, measure};
+use crate::upstreams::Hostile;
 
 /// At a time: most of them wait.
 const WORKERS: usize = 6;
@@ -34,7 +34,7 @@ pub(crate) struct Attack {
     memory: u64,
     run: fn(&Shores) -> Cost,
     /// What is behind the gateway does this to some.
-    upstream: Option<fn(&mut TcpStream)>,
+    upstream: Option<Hostile>,
 }
 
 impl Attack {

@@ -3,7 +3,8 @@
 use std::any::Any;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -41,18 +42,20 @@ pub(crate) fn measure(attack: &Attack) -> Measured {
     let mut measured = Measured::default();
     let result = catch_unwind(AssertUnwindSafe(|| {
         let node = Server::node();
-        let upstream =
-            attack.upstream.map_or_else(|| node.address(), |hostile| mixed(node.address(), hostile));
+        let sent = Arc::new(AtomicU64::new(0));
+        let upstream = attack
+            .upstream
+            .map_or_else(|| node.address(), |hostile| mixed(node.address(), hostile, Arc::clone(&sent)));
         let gateway = Server::gateway(&format!("http://{upstream}"), attack.gateway);
         let shores = Shores { gateway, node };
-        run(attack, &shores, &mut measured);
+        run(attack, &shores, &sent, &mut measured);
     }));
     measured.failure = result.err().map(|panic| text(&*panic));
     measured.seconds = started.elapsed().as_secs_f64();
     measured
 }
 
-fn run(attack: &Attack, shores: &Shores, measured: &mut Measured) {
+fn run(attack: &Attack, shores: &Shores, from_upstream: &AtomicU64, measured: &mut Measured) {
     let gateway = &shores.gateway;
     for _ in 0..5 {
         exec_prints(gateway.address(), "warm");
@@ -82,6 +85,7 @@ fn run(attack: &Attack, shores: &Shores, measured: &mut Measured) {
     measured.grown_kib = after.peak_kib.saturating_sub(before.peak_kib);
     measured.cpu = after.cpu.saturating_sub(before.cpu);
     eventually(RETURN, || returned(shores, baseline));
+    measured.cost.bytes += from_upstream.load(Ordering::Relaxed);
     assert!(
         measured.grown_kib <= attack.memory * 1024,
         "memory grew by {} KiB, more than {} MiB",

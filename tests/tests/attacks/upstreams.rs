@@ -2,6 +2,8 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -17,7 +19,7 @@ pub(crate) const ATTACKS: [Attack; 3] = [
         bound: "`--max-header-bytes`",
         upstream: Some(|socket| {
             let _ = socket.write_all(b"HTTP/1.1 101 Switching Protocols\r\n");
-            flood(socket, &b"X-Line: 0123456789abcdef\r\n".repeat(1000), 16 << 20, FLOOD);
+            flood(socket, &b"X-Line: 0123456789abcdef\r\n".repeat(1000), 16 << 20, FLOOD).0
         }),
         ..Attack::new(30, refused)
     },
@@ -27,7 +29,7 @@ pub(crate) const ATTACKS: [Attack; 3] = [
         upstream: Some(|socket| {
             let _ = socket.write_all(SPDY_101.as_bytes());
             let _ = socket.write_all(&[0x80, 3, 0, 2, 0, 0xff, 0xff, 0xff]);
-            flood(socket, &[0; 16_384], 16 << 20, FLOOD);
+            flood(socket, &[0; 16_384], 16 << 20, FLOOD).0
         }),
         ..Attack::new(8, refused)
     },
@@ -36,7 +38,7 @@ pub(crate) const ATTACKS: [Attack; 3] = [
         bound: "no room for a PING, no further frame is read",
         upstream: Some(|socket| {
             let _ = socket.write_all(SPDY_101.as_bytes());
-            flood(socket, &frame::ping(2).repeat(2000), u64::MAX, FLOOD);
+            flood(socket, &frame::ping(2).repeat(2000), u64::MAX, FLOOD).0
         }),
         ..Attack::new(8, refused)
     },
@@ -64,17 +66,22 @@ fn refused(shores: &Shores) -> Cost {
     Cost { connections: CONNECTIONS, bytes: 0, answer: "a Status with the reason, and Close".into() }
 }
 
-/// A server in front of `node` that does `attack` to some.
-pub(crate) fn mixed(node: SocketAddr, attack: fn(&mut TcpStream)) -> SocketAddr {
+/// What an upstream does to a session: so many bytes are sent.
+pub(crate) type Hostile = fn(&mut TcpStream) -> u64;
+
+/// A server in front of `node` that does `attack` to some, and counts what it sends to them.
+pub(crate) fn mixed(node: SocketAddr, attack: Hostile, sent: Arc<AtomicU64>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("it is bound");
     thread::spawn(move || {
         for mut socket in listener.incoming().flatten() {
+            let sent = Arc::clone(&sent);
             thread::spawn(move || {
                 let mut head = [0; 16 * 1024];
                 let count = socket.read(&mut head).unwrap_or(0);
                 if String::from_utf8_lossy(&head[..count]).contains(WORD) {
-                    return attack(&mut socket);
+                    sent.fetch_add(attack(&mut socket), Ordering::Relaxed);
+                    return;
                 }
                 let mut to_node = connect(node);
                 let _ = to_node.write_all(&head[..count]);
