@@ -59,6 +59,7 @@ mod hop;
 mod join;
 #[cfg(test)]
 mod tests;
+mod translation;
 
 pub use self::attempt::{Attempt, Then};
 pub use self::dial::DialError;
@@ -66,6 +67,7 @@ pub use self::found::Found;
 pub use self::gates::{FeatureGates, GateError};
 pub use self::hop::{Hop, PlainRequest};
 pub use self::join::{Join, Met};
+pub use self::translation::Translation;
 
 use self::attempt::Offer;
 use crate::http::Request;

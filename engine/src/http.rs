@@ -40,6 +40,7 @@ mod answer;
 mod error;
 mod framing;
 mod headers;
+mod lines;
 pub mod origin;
 mod request;
 mod response;

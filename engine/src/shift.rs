@@ -6,7 +6,8 @@ const PIECE: usize = 32;
 /// Moves `bytes[from]` towards the front, to `to`. Does nothing if that is behind where they lie, or if they lie outside.
 ///
 /// `copy_within` keeps a check that panics where the optimiser does not put it into its caller.
-#[inline]
+// Small machines have one of it.
+#[cfg_attr(not(target_pointer_width = "32"), inline)]
 pub(crate) fn shift(bytes: &mut [u8], from: Range<usize>, to: usize) {
     let Some(gap) = from.start.checked_sub(to) else { return };
     let Some(bytes) = bytes.get_mut(to..from.end) else { return };

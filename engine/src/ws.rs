@@ -66,6 +66,7 @@ mod keys;
 mod mask;
 mod receive;
 mod send;
+mod sha1;
 mod utf8;
 
 pub use close::CloseCode;

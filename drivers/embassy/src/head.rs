@@ -33,10 +33,15 @@ pub(crate) async fn read_head(
     limit: usize,
     deadline: Duration,
 ) -> Result<Head, HeadFailure> {
-    with_timeout(deadline, read(io, memory, limit)).await.unwrap_or(Err(HeadFailure::Timeout))
+    with_timeout(deadline, read_within(io, memory, limit)).await.unwrap_or(Err(HeadFailure::Timeout))
 }
 
-async fn read(io: &mut impl Connection, memory: &mut [u8], limit: usize) -> Result<Head, HeadFailure> {
+/// The same for whoever has a deadline already.
+pub(crate) async fn read_within(
+    io: &mut impl Connection,
+    memory: &mut [u8],
+    limit: usize,
+) -> Result<Head, HeadFailure> {
     let limit = limit.min(memory.len());
     let mut scanner = HeadScanner::new(limit);
     let mut filled = 0;

@@ -77,6 +77,7 @@ pub async fn pass_on<C: Connection, U: Connection>(
 
 /// Passes an answer on, to the end of its connection. A client that closes does not want it any more; what it sends meanwhile
 /// belongs to no request and is dropped. False if it was cut, by an end or by a pause longer than `idle`.
+#[cfg(feature = "pass-on")]
 pub(crate) async fn answer<C: Connection, U: Connection>(
     client: &mut C,
     upstream: &mut U,

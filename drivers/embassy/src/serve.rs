@@ -1,7 +1,8 @@
 mod ask;
 #[cfg(feature = "port-forward")]
 mod forward;
-mod plain;
+#[cfg(feature = "pass-on")]
+mod onward;
 mod route;
 
 use core::net::IpAddr;
@@ -15,14 +16,13 @@ use strait::leg::{SpdyLeg, WebSocketLeg};
 use strait::spdy::SkipBlocks;
 use strait::upgrade::Accepted;
 
-use self::ask::{Granted, NotGranted, ask, to_answer};
+use self::ask::{Granted, NotGranted, ask};
 #[cfg(feature = "port-forward")]
 use self::forward::run;
-use self::plain::plain;
 use self::route::{Way, Work, route, to_failed_head};
 use crate::connection::{self, Connection};
 use crate::head::{Head, read_head};
-use crate::pass_on::{PassedOn, pass_on};
+use crate::pass_on::PassedOn;
 use crate::session::{Filled, Session, Summary};
 use crate::socket::Dial;
 
@@ -96,19 +96,18 @@ pub async fn serve<C: Connection, D: Dial>(
     // Those who are refused meet at the end: each place that waits is code.
     let (status, memory, length) = match way {
         Way::Answer { status, length } => (status, down, length),
-        Way::Plain { request, body } => {
-            match plain(client, upstream, up, head, down, request, body, options, stop).await {
-                Ok(is_whole) => return Ended::Plain(is_whole),
-                Err((status, length)) => (status, down, length),
-            }
-        }
+        #[cfg(feature = "pass-on")]
+        Way::Onward(onward) => match onward.run(client, upstream, up, head, down, options, stop).await {
+            Ok(ended) => return ended,
+            Err(refused) => refused,
+        },
         // Exec and attach: the client is answered, then upstream is asked, and what it says is the session's status.
-        Way::Translate { request, work: Work::Exec(streams), agreed, attempt } => {
+        Way::Translate { request, work: Work::Exec(streams), agreed, expected } => {
             let mut up = Filled::behind_head(up, head.len, head.filled);
             if welcome(client, &agreed, up.room()).await.is_err() {
                 return Ended::Left;
             }
-            let asked = ask(upstream, down, request, attempt, limits).await;
+            let asked = ask(upstream, down, request, expected, limits).await;
             // In its place, which is this future; what was asked is gone by now.
             let mut bridge = translator(streams, &agreed, limits);
             let (io, down) = begin(&mut bridge, asked, streams, down, up.room(), limits);
@@ -116,9 +115,9 @@ pub async fn serve<C: Connection, D: Dial>(
         }
         // Port-forward: upstream is asked, and the client gets its answer, whatever it is.
         #[cfg(feature = "port-forward")]
-        Way::Translate { request, work: Work::Forward(forward), agreed, attempt } => {
+        Way::Translate { request, work: Work::Forward(forward), agreed, expected } => {
             let mut behind = Filled::behind_head(&mut *up, head.len, head.filled);
-            match ask(upstream, down, request, attempt, limits).await {
+            match ask(upstream, down, request, expected, limits).await {
                 Ok(Granted { io, head, .. }) => {
                     if welcome(client, &agreed, behind.room()).await.is_err() {
                         return Ended::Left;
@@ -126,25 +125,11 @@ pub async fn serve<C: Connection, D: Dial>(
                     let down = Filled::behind_head(down, head.len, head.filled);
                     return run(client, io, behind, down, forward, &agreed, limits, stop).await;
                 }
-                Err(refused) => refusal(&refused, down, up),
-            }
-        }
-        Way::PassOn { request, attempt } => {
-            let behind = Filled::behind_head(&mut *up, head.len, head.filled);
-            match ask(upstream, down, request, attempt, limits).await {
-                Ok(granted) => return join(client, granted, behind, down, limits, stop).await,
-                Err(refused) => refusal(&refused, down, up),
+                Err(refused) => onward::refusal(refused, down, up),
             }
         }
     };
     refuse(client, status, memory, length).await
-}
-
-/// What a client gets whose upgrade upstream did not grant: the HTTP status, and the answer, which lies in `up`. What upstream has
-/// said lies in `down`.
-fn refusal<'a>(refused: &NotGranted, down: &[u8], up: &'a mut [u8]) -> (u16, &'a mut [u8], usize) {
-    let (status, length) = to_answer(refused, down, up);
-    (status, up, length)
 }
 
 /// Tells the bridge of an exec session that upstream, which has answered into `down`, is there. If it is not, a status of so many
@@ -194,23 +179,6 @@ fn translator(streams: StreamSet, agreed: &Accepted, limits: &Limits) -> Transla
 #[inline(never)]
 fn connect<B: Bridge>(bridge: &mut B, leg: impl FnOnce() -> B::Upstream) {
     bridge.connected(leg(), strait::Instant::ZERO);
-}
-
-/// A session that nobody looks at: the client gets upstream's answer, and from then on all bytes are passed on.
-async fn join<C: Connection, U: Connection>(
-    client: &mut C,
-    granted: Granted<'_, U>,
-    up: Filled<'_>,
-    down: &mut [u8],
-    limits: &Limits,
-    stop: impl Future<Output = ()>,
-) -> Ended {
-    let Granted { io, head, .. } = granted;
-    if connection::write(client, down.get(..head.len).unwrap_or_default()).await.is_err() {
-        return Ended::Left;
-    }
-    let down = Filled::behind_head(down, head.len, head.filled);
-    Ended::PassedOn(pass_on(client, io, up, down, millis(limits.close), stop).await)
 }
 
 /// Sends the last bytes of a connection so that they arrive: what the peer still sends is read for a while.

@@ -111,7 +111,7 @@ impl<C: Leg, U: Leg> Bridge for ExecBridge<C, U> {
 
     /// `leg` has queued the opening of its streams.
     fn connected(&mut self, leg: U, now: Instant) {
-        if self.phase != Phase::Dialing {
+        if !matches!(self.phase, Phase::Dialing) {
             return;
         }
         self.upstream = Some(leg);
@@ -124,7 +124,7 @@ impl<C: Leg, U: Leg> Bridge for ExecBridge<C, U> {
     /// `status` becomes the session's status. Its message is cut if it is longer than the lane can hold; anything but a
     /// failure is replaced by one that says as much.
     fn refused<B: Memory, const S: usize>(&mut self, status: &[u8], lane: &mut Lane<B, S>) {
-        if self.phase != Phase::Dialing {
+        if !matches!(self.phase, Phase::Dialing) {
             return;
         }
         self.status = SessionStatus::refused(status, lane);
@@ -256,7 +256,7 @@ impl<C: Leg, U: Leg> Bridge for ExecBridge<C, U> {
             }
             Phase::Closing { until, grace } if until <= now => {
                 self.upstream_side = SideState::GONE;
-                match grace.filter(|_| self.is_undelivered() && self.outcome != Some(Outcome::Shutdown)) {
+                match grace.filter(|_| self.is_undelivered() && !self.is_shut_down()) {
                     // The client does not read now: that is its right, as it was before the end.
                     Some(grace) => self.start_closing(Some(grace), now),
                     None => self.client_side = SideState::GONE,
@@ -322,7 +322,7 @@ impl<C: Leg, U: Leg> ExecBridge<C, U> {
     /// When an upstream that was given up has had its time. It may be deaf behind input that it does not read, and the
     /// client's Close waits behind more of that.
     fn cancel_deadline(&self) -> Option<Instant> {
-        let is_given_up = self.outcome == Some(Outcome::Idle) && !self.upstream_side.lost;
+        let is_given_up = matches!(self.outcome, Some(Outcome::Idle)) && !self.upstream_side.lost;
         Some(self.liveness.last_active().filter(|_| is_given_up)?.plus(CANCEL))
     }
 
@@ -381,9 +381,14 @@ impl<C: Leg, U: Leg> ExecBridge<C, U> {
         matches!(self.phase, Phase::Finishing { .. } | Phase::Closing { .. })
     }
 
+    // Outcomes are not compared: what an error says would be compared with it, which is code.
+    const fn is_shut_down(&self) -> bool {
+        matches!(self.outcome, Some(Outcome::Shutdown))
+    }
+
     /// True if the client may still open the stream on which the status comes.
     fn awaits_client(&self) -> bool {
-        !self.is_answered && !self.client_side.ended && self.outcome != Some(Outcome::Shutdown)
+        !self.is_answered && !self.client_side.ended && !self.is_shut_down()
     }
 
     /// Looks whether the client has opened its streams, and the answers have left.
@@ -404,7 +409,8 @@ impl<C: Leg, U: Leg> ExecBridge<C, U> {
     /// The client is no longer there, or no longer wants the session: upstream's streams are cancelled.
     fn end_without_client(&mut self, outcome: Outcome, now: Instant) {
         // A status that did not reach it was not passed on.
-        self.outcome = self.outcome.filter(|&earlier| earlier != Outcome::Completed).or(Some(outcome));
+        self.outcome =
+            self.outcome.filter(|earlier| !matches!(earlier, Outcome::Completed)).or(Some(outcome));
         self.start_closing(None, now);
     }
 

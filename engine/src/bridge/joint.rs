@@ -130,7 +130,7 @@ impl<C: Framing, U: Framing> Joint<C, U> {
 
     /// The connection of `side` is given up: a session that had something left for it is not complete.
     pub(super) fn give_up(&mut self, side: Side) {
-        if self.end_of(side).undelivered && self.outcome == Some(Outcome::Completed) {
+        if self.end_of(side).undelivered && matches!(self.outcome, Some(Outcome::Completed)) {
             self.outcome = Some(Outcome::lost(side));
         }
         *self.end_of_mut(side) = End::GONE;

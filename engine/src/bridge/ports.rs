@@ -289,7 +289,7 @@ impl<U: PortsLeg, const N: usize> PortsBridge<U, N> {
     /// The client is no longer there, or no longer wants the session.
     fn client_gone(&mut self, outcome: Outcome) {
         // Nobody waits for what a client that is gone would have got.
-        let grace = if outcome == Outcome::Completed { self.close } else { CANCEL };
+        let grace = if matches!(outcome, Outcome::Completed) { self.close } else { CANCEL };
         self.joint.outcome.get_or_insert(outcome);
         self.joint.end_of_mut(Side::Client).state.ended = true;
         self.joint.close_leg(Side::Client, Close::Normal);

@@ -221,7 +221,7 @@ impl<C: ByteStream, U: ByteStream> TunnelBridge<C, U> {
     /// The stream of `side` has ended. If that is the first end, it is that of the session too.
     fn ended(&mut self, side: Side, outcome: Outcome) {
         self.joint.end_of_mut(side).state.ended = true;
-        if self.joint.outcome.is_none() && outcome != Outcome::Completed {
+        if self.joint.outcome.is_none() && !matches!(outcome, Outcome::Completed) {
             // Nobody waits for what a client that is gone would have got.
             let grace = if side == Side::Client { CANCEL } else { self.close };
             return self.end(outcome, Close::Internal, grace);

@@ -55,6 +55,11 @@ impl From<&'static [Subprotocol]> for Offer {
 }
 
 impl Attempt {
+    /// What upstream has to answer.
+    pub const fn expected(&self) -> &Expected {
+        &self.expected
+    }
+
     /// What upstream is asked for.
     pub const fn upgrade(&self) -> Upgrade {
         self.expected.upgrade()

@@ -10,13 +10,14 @@ const TEXT: &str = "text/plain; charset=utf-8";
 /// Writes a whole response with a body, after which the connection is closed, and returns its length.
 pub fn write_response<'h>(
     status: u16,
-    headers: impl IntoIterator<Item = (&'h str, &'h str)>,
+    headers: impl IntoIterator<Item = (&'h str, &'h str), IntoIter: Clone>,
     content_type: &str,
     body: &[u8],
     out: &mut [u8],
 ) -> Result<usize, WriteError> {
+    let headers = headers.into_iter();
     let length = body.len();
-    let written = head(status, headers, content_type, length, out).finish();
+    let written = head(status, &|head| add(head, headers.clone()), content_type, length, out).finish();
     let (start, room) = match written {
         Ok(start) => (start, out.get_mut(start..).and_then(|room| room.get_mut(..length))),
         Err(WriteError::Full { needed }) => (needed, None),
@@ -47,10 +48,26 @@ pub fn write_text<'h>(
     message: impl Display,
     out: &mut [u8],
 ) -> Result<usize, WriteError> {
-    let later = matches!(status, 429 | 503).then_some(("Retry-After", RETRY_AFTER));
-    let headers = headers.into_iter().chain(later);
+    let headers = headers.into_iter();
+    text(status, &|head| add(head, headers.clone()), &message, out)
+}
+
+/// What adds header lines to a head.
+type Add<'h> = dyn for<'a> Fn(HeadWriter<'a>) -> HeadWriter<'a> + 'h;
+
+fn add<'a, 'h>(head: HeadWriter<'a>, headers: impl Iterator<Item = (&'h str, &'h str)>) -> HeadWriter<'a> {
+    headers.fold(head, |head, (name, value)| head.header(name, value))
+}
+
+// The one of all messages and headers.
+fn text(status: u16, headers: &Add<'_>, message: &dyn Display, out: &mut [u8]) -> Result<usize, WriteError> {
+    let is_later = matches!(status, 429 | 503);
+    let headers: &Add<'_> = &|head| {
+        let head = headers(head);
+        if is_later { head.header("Retry-After", RETRY_AFTER) } else { head }
+    };
     // The head is written behind its body, which tells its length, and may then be shorter by some digits.
-    let behind = match head(status, headers.clone(), TEXT, out.len(), &mut []).finish() {
+    let behind = match head(status, headers, TEXT, out.len(), &mut []).finish() {
         Err(WriteError::Full { needed }) => needed,
         other => return other,
     };
@@ -65,15 +82,14 @@ pub fn write_text<'h>(
     Ok(start + length)
 }
 
-fn head<'a, 'h>(
+fn head<'a>(
     status: u16,
-    headers: impl IntoIterator<Item = (&'h str, &'h str)>,
+    headers: &Add<'_>,
     content_type: &str,
     length: usize,
     out: &'a mut [u8],
 ) -> HeadWriter<'a> {
-    let head = HeadWriter::response(out, status, reason(status));
-    let head = headers.into_iter().fold(head, |head, (name, value)| head.header(name, value));
+    let head = headers(HeadWriter::response(out, status, reason(status)));
     head.header("Content-Type", content_type).content_length(length as u64).header("Connection", "close")
 }
 

@@ -1,6 +1,8 @@
 use core::fmt;
+use core::slice;
 
-use super::trim;
+use super::lines::split;
+use super::{HeadError, trim};
 
 /// One header line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,13 +21,16 @@ pub struct Header<'a> {
 /// `Debug` shows names only: values can be credentials.
 #[derive(Clone)]
 pub struct Headers<'a, const H: usize = 64> {
-    lines: [httparse::Header<'a>; H],
+    lines: [Header<'a>; H],
     count: usize,
 }
 
 impl<'a, const H: usize> Headers<'a, H> {
-    pub(super) const fn new(lines: [httparse::Header<'a>; H], count: usize) -> Self {
-        Self { lines, count }
+    /// The header lines of a whole head, and its start line in front of them.
+    pub(super) fn parse(head: &'a [u8]) -> Result<(&'a [u8], Self), HeadError> {
+        let mut lines = [Header { name: "", value: &[] }; H];
+        let (start, count) = split(head, &mut lines)?;
+        Ok((start, Self { lines, count }))
     }
 
     /// The value of the first line of this name.
@@ -50,10 +55,7 @@ impl<'a, const H: usize> Headers<'a, H> {
     ///
     /// For lists of tokens: a comma within quotes is not known as such.
     pub fn tokens(&self, name: &str) -> impl Iterator<Item = &'a str> + Clone {
-        self.lines(name)
-            .flat_map(|value| value.split(|&byte| byte == b','))
-            .filter_map(|item| str::from_utf8(trim(item)).ok())
-            .filter(|item| !item.is_empty())
+        Tokens { lines: self.lines.get(..self.count).unwrap_or_default().iter(), name, rest: &[] }
     }
 
     /// True if [`tokens`](Self::tokens) of this name has `token`, in upper or lower case.
@@ -63,7 +65,7 @@ impl<'a, const H: usize> Headers<'a, H> {
 
     /// All lines.
     pub fn iter(&self) -> impl Iterator<Item = Header<'a>> + Clone {
-        self.lines.iter().take(self.count).map(|line| Header { name: line.name, value: line.value })
+        self.lines.iter().take(self.count).copied()
     }
 
     /// The number of lines.
@@ -74,6 +76,35 @@ impl<'a, const H: usize> Headers<'a, H> {
     /// True if there is no line.
     pub const fn is_empty(&self) -> bool {
         self.count == 0
+    }
+}
+
+// By hand, and not of the iterators of slices: their code would be there for each place of use, and for each capacity.
+#[derive(Clone)]
+struct Tokens<'h, 'n, 'a> {
+    lines: slice::Iter<'h, Header<'a>>,
+    name: &'n str,
+    /// What was not looked at yet of a line.
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Tokens<'_, '_, 'a> {
+    type Item = &'a str;
+
+    #[inline(never)]
+    fn next(&mut self) -> Option<&'a str> {
+        loop {
+            if self.rest.is_empty() {
+                self.rest = self.lines.find(|line| line.name.eq_ignore_ascii_case(self.name))?.value;
+            }
+            let end = self.rest.iter().position(|&byte| byte == b',').unwrap_or(self.rest.len());
+            let (item, behind) = self.rest.split_at(end);
+            self.rest = behind.get(1..).unwrap_or_default();
+            match str::from_utf8(trim(item)) {
+                Ok("") | Err(_) => {}
+                Ok(item) => return Some(item),
+            }
+        }
     }
 }
 

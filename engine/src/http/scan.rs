@@ -1,3 +1,4 @@
+use super::lines::words;
 use super::{HeadError, METHOD_BYTES, is_token_byte, is_value_byte};
 
 /// Finds the end of a head that arrives in pieces, and refuses it as soon as it is certain that it is none.
@@ -10,8 +11,11 @@ pub struct HeadScanner {
     limit: usize,
     scanned: usize,
     state: State,
+    /// Where the head ends, or why there is none.
+    end: Option<Result<usize, HeadError>>,
 }
 
+// It has no fields: it is in a register for each byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// First word of the start line: a method, or the version of a status line.
@@ -32,16 +36,15 @@ enum State {
     LineEnd,
     /// After the CR of the blank line.
     HeadEnd,
-    /// The head ends here.
-    Done(usize),
-    Failed(HeadError),
+    /// After the head.
+    Done,
 }
 
 impl HeadScanner {
     /// A scanner for heads of at most `limit` bytes, from the first byte of the start line to the last
     /// one of the blank line.
     pub const fn new(limit: usize) -> Self {
-        Self { limit, scanned: 0, state: State::FirstWord }
+        Self { limit, scanned: 0, state: State::FirstWord, end: None }
     }
 
     /// Looks for the end of the head in `received`: all bytes of the connection so far, beginning with
@@ -54,20 +57,22 @@ impl HeadScanner {
     pub fn scan(&mut self, received: &[u8]) -> Result<Option<usize>, HeadError> {
         let within_limit = received.get(..self.limit).unwrap_or(received);
         for &byte in within_limit.get(self.scanned..).unwrap_or_default() {
-            if matches!(self.state, State::Done(_) | State::Failed(_)) {
+            if self.end.is_some() {
                 break;
             }
-            self.state = match next(self.state, byte, self.scanned, received) {
-                Ok(state) => state,
-                Err(error) => State::Failed(error),
-            };
+            match next(self.state, byte, self.scanned, received) {
+                Ok(state) => self.state = state,
+                Err(error) => self.end = Some(Err(error)),
+            }
             self.scanned += 1;
+            if self.state == State::Done {
+                self.end = Some(Ok(self.scanned));
+            }
         }
-        match self.state {
-            State::Done(end) => Ok(Some(end)),
-            State::Failed(error) => Err(error),
-            _ if self.scanned == self.limit => Err(HeadError::TooLarge { limit: self.limit }),
-            _ => Ok(None),
+        match self.end {
+            Some(end) => end.map(Some),
+            None if self.scanned == self.limit => Err(HeadError::TooLarge { limit: self.limit }),
+            None => Ok(None),
         }
     }
 }
@@ -80,7 +85,7 @@ fn next(state: State, byte: u8, at: usize, received: &[u8]) -> Result<State, Hea
             Ok(State::LineStart)
         }
         (State::LineEnd, b'\n') => Ok(State::LineStart),
-        (State::HeadEnd, b'\n') => Ok(State::Done(at + 1)),
+        (State::HeadEnd, b'\n') => Ok(State::Done),
         (State::StartLineEnd | State::LineEnd | State::HeadEnd, _) => {
             Err(HeadError::BareCr { at: at.saturating_sub(1) })
         }
@@ -94,7 +99,7 @@ fn next(state: State, byte: u8, at: usize, received: &[u8]) -> Result<State, Hea
         (State::Value, b'\r') => Ok(State::LineEnd),
         (State::Value, _) if is_value_byte(byte) => Ok(State::Value),
         (State::Value, _) => Err(HeadError::ValueByte { at, byte }),
-        (State::Done(_) | State::Failed(_), _) => Ok(state),
+        (State::Done, _) => Ok(state),
     }
 }
 
@@ -124,14 +129,13 @@ fn name(state: State, byte: u8, at: usize) -> Result<State, HeadError> {
 /// Checks the start line, without its CRLF, as soon as it is whole.
 fn check_start_line(line: &[u8]) -> Result<(), HeadError> {
     let malformed = HeadError::StartLine { at: line.len() };
-    let mut words = line.splitn(3, |&byte| byte == b' ');
-    let (Some(first), Some(second)) = (words.next(), words.next()) else { return Err(malformed) };
+    let [first, second, last] = words(line);
     if line.starts_with(b"HTTP/") {
         check_version(first, malformed)?;
         let is_code = second.len() == 3 && second.iter().all(u8::is_ascii_digit);
         return if is_code { Ok(()) } else { Err(malformed) };
     }
-    check_version(words.next().ok_or(malformed)?, malformed)?;
+    check_version(last, malformed)?;
     if second.is_empty() || first.contains(&b'/') { Err(malformed) } else { Ok(()) }
 }
 

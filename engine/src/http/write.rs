@@ -60,12 +60,18 @@ impl<'a> HeadWriter<'a> {
 
     /// Appends a header line. Whitespace on both sides of the value is not part of it and left out.
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        let value = trim(value.as_ref());
+        self.line(name, value.as_ref());
+        self
+    }
+
+    // The one of all kinds of values, as `item` is of all kinds of lists.
+    #[inline(never)]
+    fn line(&mut self, name: &str, value: &[u8]) {
+        let value = trim(value);
         self.check(is_token(name), WriteError::Name { header: self.headers });
         self.check(value.iter().copied().all(is_value_byte), WriteError::Value { header: self.headers });
         self.put(&[name.as_bytes(), b": ", value, b"\r\n"]);
         self.headers += 1;
-        self
     }
 
     /// Appends a header line whose value is `prefix` and what `value` writes in place: it gets the room for it, and
@@ -94,13 +100,7 @@ impl<'a> HeadWriter<'a> {
     pub fn list<T: AsRef<[u8]>>(mut self, name: &str, items: impl IntoIterator<Item = T>) -> Self {
         let mut is_empty = true;
         for item in items {
-            let item = trim(item.as_ref());
-            let is_item = !item.is_empty() && item.iter().all(|&byte| is_value_byte(byte) && byte != b',');
-            self.check(is_token(name), WriteError::Name { header: self.headers });
-            self.check(is_item, WriteError::Value { header: self.headers });
-            let before = if is_empty { [name.as_bytes(), b": "] } else { [b", ".as_slice(), b""] };
-            self.put(&before);
-            self.put(&[item]);
+            self.item(name, item.as_ref(), is_empty);
             is_empty = false;
         }
         if !is_empty {
@@ -108,6 +108,17 @@ impl<'a> HeadWriter<'a> {
             self.headers += 1;
         }
         self
+    }
+
+    #[inline(never)]
+    fn item(&mut self, name: &str, item: &[u8], is_first: bool) {
+        let item = trim(item);
+        let is_item = !item.is_empty() && item.iter().all(|&byte| is_value_byte(byte) && byte != b',');
+        self.check(is_token(name), WriteError::Name { header: self.headers });
+        self.check(is_item, WriteError::Value { header: self.headers });
+        let before = if is_first { [name.as_bytes(), b": "] } else { [b", ".as_slice(), b""] };
+        self.put(&before);
+        self.put(&[item]);
     }
 
     /// Appends Content-Length.

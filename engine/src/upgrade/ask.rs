@@ -141,15 +141,11 @@ fn content_type<const H: usize>(response: &Response<'_, H>) -> heapless::String<
     shown.or_else(|| "text/plain; charset=utf-8".try_into().ok()).unwrap_or_default()
 }
 
-/// As much of a name as there is room for.
+/// As much of a name as there is room for, up to what is no UTF-8.
 fn cut(name: &[u8]) -> heapless::String<64> {
-    let mut kept = heapless::String::new();
-    for character in name.utf8_chunks().flat_map(|chunk| chunk.valid().chars()) {
-        if kept.push(character).is_err() {
-            break;
-        }
-    }
-    kept
+    let text = name.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+    let end = text.floor_char_boundary(64);
+    text.get(..end).and_then(|text| text.try_into().ok()).unwrap_or_default()
 }
 
 /// Why a response grants no upgrade.

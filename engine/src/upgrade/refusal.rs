@@ -67,13 +67,27 @@ impl Refusal<'_> {
         request: &Request<'_, H>,
         out: &mut [u8],
     ) -> Result<usize, WriteError> {
+        match *self {
+            Self::Protocols { upgrade: upgrade @ Upgrade::Spdy, refused, known } => {
+                let reason = Reason { request, upgrade, refused, known };
+                let is_told = matches!(refused, Refused::OnlyBearer | Refused::NothingInCommon);
+                let known = known.iter().filter(|_| is_told);
+                let headers = known.map(|known| ("X-Accepted-Stream-Protocol-Versions", known.name()));
+                write_text(self.status(), headers, reason, out)
+            }
+            _ => self.write_websocket(out),
+        }
+    }
+
+    /// The same for whatever is no SPDY, whose answer alone tells what was offered.
+    pub fn write_websocket(&self, out: &mut [u8]) -> Result<usize, WriteError> {
         let (version, body) = match self {
             Self::NotGet => (None, "bad method"),
             Self::NotWebSocket => (None, "not websocket protocol"),
             Self::NoKey => (None, "mismatch challenge/response"),
             Self::WebSocketVersion => (Some("13"), "missing or bad WebSocket Version"),
             Self::Protocols { upgrade: Upgrade::WebSocket, .. } => (None, ""),
-            _ => return self.write_text(request, out),
+            _ => return write_text(self.status(), [], self, out),
         };
         let head = HeadWriter::response(out, self.status(), reason(self.status()));
         let head =
@@ -83,21 +97,6 @@ impl Refusal<'_> {
         let room = out.get_mut(length..end).ok_or(WriteError::Full { needed: end })?;
         room.copy_from_slice(body.as_bytes());
         Ok(end)
-    }
-
-    fn write_text<const H: usize>(
-        &self,
-        request: &Request<'_, H>,
-        out: &mut [u8],
-    ) -> Result<usize, WriteError> {
-        let Self::Protocols { upgrade, refused, known } = *self else {
-            return write_text(self.status(), [], self, out);
-        };
-        let reason = Reason { request, upgrade, refused, known };
-        let is_told = matches!(refused, Refused::OnlyBearer | Refused::NothingInCommon);
-        let known = known.iter().filter(|_| is_told);
-        let headers = known.map(|known| ("X-Accepted-Stream-Protocol-Versions", known.name()));
-        write_text(self.status(), headers, reason, out)
     }
 }
 

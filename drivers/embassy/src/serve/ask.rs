@@ -1,14 +1,14 @@
 use embassy_time::with_timeout;
 use embedded_io_async::ErrorKind;
 use strait::Limits;
-use strait::gateway::{Attempt, DialError};
+use strait::gateway::DialError;
 use strait::http::{Body, Response};
 use strait::k8s::Subprotocol;
-use strait::upgrade::UpgradeError;
+use strait::upgrade::{Expected, UpgradeError};
 
 use super::{HEADERS, deadline};
 use crate::connection::{self, Connection};
-use crate::head::{Head, HeadFailure, read_head};
+use crate::head::{Head, HeadFailure, read_within};
 use crate::socket::Dial;
 
 /// An upstream that has granted its upgrade: its connection, the head of its answer, which lies in memory, and what is spoken.
@@ -26,18 +26,17 @@ pub(super) struct NotGranted {
 
 impl NotGranted {
     /// The error with its body.
-    pub(super) fn in_memory<'a>(&self, memory: &'a [u8]) -> DialError<ErrorKind, &'a [u8]> {
-        match &self.error {
-            DialError::Connect(error) => DialError::Connect(*error),
+    pub(super) fn in_memory(self, memory: &[u8]) -> DialError<ErrorKind, &[u8]> {
+        match self.error {
+            DialError::Connect(error) => DialError::Connect(error),
             DialError::Timeout => DialError::Timeout,
             DialError::Closed => DialError::Closed,
             DialError::Silent => DialError::Silent,
-            DialError::Malformed(error) => DialError::Malformed(*error),
-            DialError::Io(error) => DialError::Io(*error),
-            DialError::Upgrade { error, .. } => DialError::Upgrade {
-                error: error.clone(),
-                body: memory.get(self.body.clone()).unwrap_or_default(),
-            },
+            DialError::Malformed(error) => DialError::Malformed(error),
+            DialError::Io(error) => DialError::Io(error),
+            DialError::Upgrade { error, .. } => {
+                DialError::Upgrade { error, body: memory.get(self.body).unwrap_or_default() }
+            }
         }
     }
 }
@@ -53,7 +52,7 @@ pub(super) async fn ask<'d, D: Dial>(
     upstream: &'d mut D,
     memory: &mut [u8],
     request: usize,
-    attempt: Attempt,
+    expected: Expected,
     limits: &Limits,
 ) -> Result<Granted<'d, D::Connection>, NotGranted> {
     let asking = async {
@@ -62,11 +61,11 @@ pub(super) async fn ask<'d, D: Dial>(
         // A quarter stays free for what the session writes in front of what came behind the head.
         let room = memory.len() - memory.len() / 4;
         let room = memory.get_mut(..room).unwrap_or_default();
-        let head = read_head(io, room, limits.head_bytes, deadline(limits)).await.map_err(to_dial_error)?;
+        let head = read_within(io, room, limits.head_bytes).await.map_err(to_dial_error)?;
         Ok::<_, DialError<ErrorKind, ()>>((io, head))
     };
     let (io, head) = with_timeout(deadline(limits), asking).await.unwrap_or(Err(DialError::Timeout))?;
-    match judge(memory.get(..head.len).unwrap_or_default(), &attempt) {
+    match judge(memory.get(..head.len).unwrap_or_default(), &expected) {
         Ok(protocol) => Ok(Granted { io, head, protocol }),
         Err((error, length)) => {
             let filled = read_body(io, memory, head, length, limits).await;
@@ -86,12 +85,12 @@ fn to_dial_error(failure: HeadFailure) -> DialError<ErrorKind, ()> {
 
 /// What upstream's answer means: the protocol that it chose, or the error and how many bytes of body it announces.
 #[inline(never)]
-fn judge(head: &[u8], attempt: &Attempt) -> Result<Subprotocol, (DialError<ErrorKind, ()>, u64)> {
+fn judge(head: &[u8], expected: &Expected) -> Result<Subprotocol, (DialError<ErrorKind, ()>, u64)> {
     let response: Response<'_, HEADERS> = match Response::parse(head) {
         Ok(response) => response,
         Err(error) => return Err((DialError::Malformed(error), 0)),
     };
-    attempt.check_answer(&response).map_err(|error| {
+    expected.check(&response).map_err(|error| {
         let length = match (&error, response.body("POST")) {
             (UpgradeError::Refused { .. }, Body::Length(length)) => length,
             (UpgradeError::Refused { .. }, Body::Chunked | Body::UntilClose) => u64::MAX,
@@ -124,8 +123,9 @@ async fn read_body(
 }
 
 /// Writes what a client gets whose upgrade upstream did not grant, and says the HTTP status.
+#[cfg(feature = "pass-on")]
 #[inline(never)]
-pub(super) fn to_answer(refused: &NotGranted, memory: &[u8], out: &mut [u8]) -> (u16, usize) {
+pub(super) fn to_answer(refused: NotGranted, memory: &[u8], out: &mut [u8]) -> (u16, usize) {
     let error = refused.in_memory(memory);
     info!("upgrade refused by upstream: {}", error.status());
     (error.status(), error.write_answer(out).unwrap_or_default())

@@ -102,7 +102,7 @@ impl<C: Leg, U: Leg> ExecBridge<C, U> {
     /// Passes on which inputs the client has ended. False if the output has to be written first, to make room.
     #[inline]
     fn end_inputs<B: Memory, const S: usize>(&mut self, lane: &mut Lane<B, S>) -> bool {
-        self.ending.is_empty() || self.phase != Phase::Running || self.end_inputs_now(lane)
+        self.ending.is_empty() || !matches!(self.phase, Phase::Running) || self.end_inputs_now(lane)
     }
 
     fn end_inputs_now<B: Memory, const S: usize>(&mut self, lane: &mut Lane<B, S>) -> bool {

@@ -2,7 +2,7 @@ use embassy_time::with_timeout;
 use embedded_io_async::ErrorKind;
 use strait::gateway::DialError;
 
-use super::{Options, deadline, millis};
+use super::super::{Options, deadline, millis};
 use crate::connection::{self, Connection};
 use crate::head::Head;
 use crate::pass_on;
