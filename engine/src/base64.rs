@@ -82,34 +82,6 @@ pub(crate) fn encode(buffer: &mut [u8], payload: Range<usize>) -> Option<usize> 
     Some(start)
 }
 
-/// Decodes a whole text of the alphabet for URLs, without padding (RFC 4648 section 5), to the front of `bytes` and returns how many
-/// they are; `None` if it is none, or if there is not so much room.
-pub(crate) fn decode_url(text: &[u8], bytes: &mut [u8]) -> Option<usize> {
-    // What was read and not written yet are the lowest bits, fewer than eight.
-    let (mut read, mut bits) = (0_u32, 0);
-    let mut count = 0;
-    for &character in text {
-        let value = match character {
-            b'-' => 62,
-            b'_' => 63,
-            b'+' | b'/' => INVALID,
-            other => value(other),
-        };
-        if value == INVALID {
-            return None;
-        }
-        read = read << 6 | u32::from(value);
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            *bytes.get_mut(count)? = (read >> bits) as u8;
-            count += 1;
-        }
-    }
-    // A character too many, or bits that stand for nothing and are not zero.
-    (bits < 6 && read & ((1 << bits) - 1) == 0).then_some(count)
-}
-
 /// Both have the same length.
 fn copy(from: &[u8], to: &mut [u8]) {
     for (to, from) in to.iter_mut().zip(from) {
@@ -195,7 +167,7 @@ mod tests {
     use super::*;
     use crate::text::text_of;
     use base64::Engine;
-    use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+    use base64::engine::general_purpose::STANDARD;
     use proptest::prelude::*;
     use std::{string::String, vec, vec::Vec};
 
@@ -236,18 +208,6 @@ mod tests {
             let mut buffer = text.clone().into_bytes();
             let decoded = decode(&mut buffer, 0..text.len()).map(|range| buffer[range].to_vec());
             prop_assert_eq!(decoded, STANDARD.decode(&text).ok());
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_in_the_alphabet_for_urls_is_taken_as_by_another_decoder(
-            text in prop_oneof![text_of("ABQgwZ09-_", 0..12), text_of("AQg-_+/= ", 0..6)], room in 0_usize..12,
-        ) {
-            let mut bytes = vec![0; room];
-            let decoded = decode_url(text.as_bytes(), &mut bytes).map(|count| bytes[..count].to_vec());
-            let expected = URL_SAFE_NO_PAD.decode(&text).ok().filter(|expected| expected.len() <= room);
-            prop_assert_eq!(decoded, expected);
         }
     }
 

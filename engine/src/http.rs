@@ -40,7 +40,6 @@ mod answer;
 mod error;
 mod framing;
 mod headers;
-mod lines;
 pub mod origin;
 mod request;
 mod response;

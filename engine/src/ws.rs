@@ -66,7 +66,6 @@ mod keys;
 mod mask;
 mod receive;
 mod send;
-mod sha1;
 mod utf8;
 
 pub use close::CloseCode;

@@ -1,4 +1,4 @@
-use super::{HeadError, Headers};
+use super::{HeadError, HeadScanner, Headers};
 
 /// The version of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -10,9 +10,8 @@ pub enum Version {
 }
 
 impl Version {
-    /// Of a version that the scanner takes.
-    pub(super) fn of(version: &str) -> Self {
-        if version == "HTTP/1.0" { Self::Http10 } else { Self::Http11 }
+    pub(super) const fn of_minor(minor: Option<u8>) -> Self {
+        if matches!(minor, Some(0)) { Self::Http10 } else { Self::Http11 }
     }
 }
 
@@ -73,6 +72,16 @@ fn content_length(value: &[u8]) -> Result<u64, HeadError> {
     value.iter().try_fold(0, add).ok_or(HeadError::ContentLength)
 }
 
+/// Refuses what is not exactly one strictly well-formed head: the parser behind this is lenient.
+pub(super) fn check_lines(head: &[u8]) -> Result<(), HeadError> {
+    let incomplete = HeadError::NotOneHead { length: head.len() };
+    let unlimited = usize::MAX;
+    match HeadScanner::new(unlimited).scan(head)? {
+        Some(end) if end == head.len() => Ok(()),
+        _ => Err(incomplete),
+    }
+}
+
 /// Refuses a repetition of any header in `names`, of which there can be 32, and non-ASCII values in them.
 ///
 /// A check made of the first line of such a header must not be undone by a second one that somebody
@@ -104,6 +113,14 @@ pub(super) fn keeps_alive<const H: usize>(headers: &Headers<'_, H>, version: Ver
         _ if headers.has_token("Connection", "close") => false,
         Version::Http10 => headers.has_token("Connection", "keep-alive"),
         Version::Http11 => true,
+    }
+}
+
+/// What the lenient parser still found wrong in a head whose lines are well-formed.
+pub(super) const fn parse_error<const H: usize>(error: httparse::Error) -> HeadError {
+    match error {
+        httparse::Error::TooManyHeaders => HeadError::TooManyHeaders { limit: H },
+        _ => HeadError::StartLine { at: 0 },
     }
 }
 

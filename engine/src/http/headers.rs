@@ -1,8 +1,7 @@
 use core::fmt;
 use core::slice;
 
-use super::lines::split;
-use super::{HeadError, trim};
+use super::trim;
 
 /// One header line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,16 +20,13 @@ pub struct Header<'a> {
 /// `Debug` shows names only: values can be credentials.
 #[derive(Clone)]
 pub struct Headers<'a, const H: usize = 64> {
-    lines: [Header<'a>; H],
+    lines: [httparse::Header<'a>; H],
     count: usize,
 }
 
 impl<'a, const H: usize> Headers<'a, H> {
-    /// The header lines of a whole head, and its start line in front of them.
-    pub(super) fn parse(head: &'a [u8]) -> Result<(&'a [u8], Self), HeadError> {
-        let mut lines = [Header { name: "", value: &[] }; H];
-        let (start, count) = split(head, &mut lines)?;
-        Ok((start, Self { lines, count }))
+    pub(super) const fn new(lines: [httparse::Header<'a>; H], count: usize) -> Self {
+        Self { lines, count }
     }
 
     /// The value of the first line of this name.
@@ -65,7 +61,7 @@ impl<'a, const H: usize> Headers<'a, H> {
 
     /// All lines.
     pub fn iter(&self) -> impl Iterator<Item = Header<'a>> + Clone {
-        self.lines.iter().take(self.count).copied()
+        self.lines.iter().take(self.count).map(|line| Header { name: line.name, value: line.value })
     }
 
     /// The number of lines.
@@ -82,7 +78,7 @@ impl<'a, const H: usize> Headers<'a, H> {
 // By hand, and not of the iterators of slices: their code would be there for each place of use, and for each capacity.
 #[derive(Clone)]
 struct Tokens<'h, 'n, 'a> {
-    lines: slice::Iter<'h, Header<'a>>,
+    lines: slice::Iter<'h, httparse::Header<'a>>,
     name: &'n str,
     /// What was not looked at yet of a line.
     rest: &'a [u8],

@@ -1,5 +1,4 @@
-use super::framing::{Framing, check_singletons, closes_and_upgrades, keeps_alive};
-use super::lines::start_line;
+use super::framing::{Framing, check_lines, check_singletons, closes_and_upgrades, keeps_alive, parse_error};
 use super::{Body, HeadError, Headers, Version};
 
 /// Headers that a request may have once. Repeating any of them would let a check pass on one value and
@@ -33,9 +32,16 @@ impl<'a, const H: usize> Request<'a, H> {
     /// Parses a whole head, as [`HeadScanner`](super::HeadScanner) found it, and checks all that
     /// decides where the message ends and whom it is for.
     pub fn parse(head: &'a [u8]) -> Result<Self, HeadError> {
-        let (start, headers) = Headers::parse(head)?;
-        let [method, target, version] = start_line(start, false)?;
-        let version = Version::of(version);
+        check_lines(head)?;
+        let mut lines = [httparse::EMPTY_HEADER; H];
+        let mut request = httparse::Request::new(&mut lines);
+        request.parse(head).map_err(parse_error::<H>)?;
+        let malformed = HeadError::StartLine { at: 0 };
+        let method = request.method.ok_or(malformed)?;
+        let target = request.path.ok_or(malformed)?;
+        let version = Version::of_minor(request.version);
+        let count = request.headers.len();
+        let headers = Headers::new(lines, count);
 
         if !target.starts_with('/') || target.contains('#') {
             return Err(HeadError::TargetForm);

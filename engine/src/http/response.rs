@@ -1,5 +1,4 @@
-use super::framing::{Framing, check_singletons, closes_and_upgrades, keeps_alive};
-use super::lines::start_line;
+use super::framing::{Framing, check_lines, check_singletons, closes_and_upgrades, keeps_alive, parse_error};
 use super::{Body, HeadError, Headers, Version};
 
 /// Headers that a response may have once.
@@ -27,10 +26,15 @@ impl<'a, const H: usize> Response<'a, H> {
     /// As strict as for requests, but `Connection: close, upgrade` is wrong only in a 101: a 426 names
     /// what it would upgrade to and may close all the same.
     pub fn parse(head: &'a [u8]) -> Result<Self, HeadError> {
-        let (start, headers) = Headers::parse(head)?;
-        let [version, code, reason] = start_line(start, true)?;
-        let status = code.bytes().fold(0, |code, digit| code * 10 + u16::from(digit & 0x0f));
-        let version = Version::of(version);
+        check_lines(head)?;
+        let mut lines = [httparse::EMPTY_HEADER; H];
+        let mut response = httparse::Response::new(&mut lines);
+        response.parse(head).map_err(parse_error::<H>)?;
+        let status = response.code.ok_or(HeadError::StartLine { at: 0 })?;
+        let reason = response.reason.unwrap_or_default();
+        let version = Version::of_minor(response.version);
+        let count = response.headers.len();
+        let headers = Headers::new(lines, count);
 
         if status < 100 {
             return Err(HeadError::StatusCode { code: status });

@@ -1,4 +1,3 @@
-use super::lines::words;
 use super::{HeadError, METHOD_BYTES, is_token_byte, is_value_byte};
 
 /// Finds the end of a head that arrives in pieces, and refuses it as soon as it is certain that it is none.
@@ -124,6 +123,18 @@ fn name(state: State, byte: u8, at: usize) -> Result<State, HeadError> {
         _ if is_token_byte(byte) => Ok(State::Name),
         _ => Err(HeadError::NameByte { at, byte }),
     }
+}
+
+/// The three words of a start line: between single blanks, which the last one may have in it. Those that are missing are empty.
+fn words(line: &[u8]) -> [&[u8]; 3] {
+    let mut rest = line;
+    let [first, second] = [(); 2].map(|()| {
+        let end = rest.iter().position(|&byte| byte == b' ').unwrap_or(rest.len());
+        let (word, behind) = rest.split_at(end);
+        rest = behind.get(1..).unwrap_or_default();
+        word
+    });
+    [first, second, rest]
 }
 
 /// Checks the start line, without its CRLF, as soon as it is whole.

@@ -1,5 +1,7 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use super::{Refusal, Upgrade};
-use crate::base64::decode_url;
 use crate::http::{HeadWriter, Request, WriteError, reason};
 use crate::k8s::{Subprotocol, negotiate};
 use crate::ws;
@@ -108,6 +110,6 @@ pub fn bearer_token<const H: usize>(request: &Request<'_, H>, out: &mut [u8]) ->
     let (Some(encoded), None) = (shown.next(), shown.next()) else { return None };
     let length = encoded.len() * 3 / 4;
     let Some(room) = out.get_mut(..length) else { return Some(length) };
-    let decoded = decode_url(encoded.as_bytes(), room)?;
+    let decoded = URL_SAFE_NO_PAD.decode_slice(encoded, room).ok()?;
     (decoded > 0 && room.iter().take(decoded).all(u8::is_ascii_graphic)).then_some(decoded)
 }

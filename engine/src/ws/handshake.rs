@@ -1,4 +1,5 @@
-use super::sha1::sha1;
+use sha1_smol::Sha1;
+
 use crate::base64::{encode_round, is_character};
 
 /// What the server appends to the client's key before hashing (RFC 6455 section 1.3).
@@ -7,8 +8,11 @@ const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// The `Sec-WebSocket-Accept` that answers a `Sec-WebSocket-Key`: base64 of the SHA-1 of `key` and a
 /// GUID (RFC 6455 section 4.2.2). `key` is the header's value as it was received.
 pub fn accept_key(key: &[u8]) -> [u8; 28] {
+    let mut hash = Sha1::new();
+    hash.update(key);
+    hash.update(GUID);
     let mut accept = [0; 28];
-    encode_round(&sha1(&[key, GUID]), &mut accept);
+    encode_round(&hash.digest().bytes(), &mut accept);
     accept
 }
 
