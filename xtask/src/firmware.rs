@@ -38,9 +38,26 @@ pub(crate) fn chore(what: Firmware) -> Result<()> {
 
 /// Builds the image.
 pub(crate) fn build() -> Result<PathBuf> {
+    build_with(&[])
+}
+
+/// The image without port-forward.
+pub(crate) fn build_without_port_forward() -> Result<PathBuf> {
+    build_with(&["--no-default-features", "--features", "log,pass-on,semihosting"])
+}
+
+/// The smallest image: exec and attach over WebSocket and nothing else, without a log, and what carries bytes is made for size too.
+pub(crate) fn build_smallest() -> Result<PathBuf> {
+    let features = ["--no-default-features", "--features", "semihosting"];
+    let for_size = ["--config", "profile.release.package.strait-firmware.opt-level=\"z\""];
+    build_with(&[features.as_slice(), &for_size].concat())
+}
+
+/// Each takes the place of the one before.
+fn build_with(arguments: &[&str]) -> Result<PathBuf> {
     let flags = measurable()?;
-    let arguments = ["build", "--release", "--locked", "--manifest-path", MANIFEST, "--config", &flags];
-    cargo(&arguments, "core", Path::new(TARGET_DIR))?.run()?;
+    let build = ["build", "--release", "--locked", "--manifest-path", MANIFEST, "--config", &flags];
+    cargo(&[build.as_slice(), arguments].concat(), "core", Path::new(TARGET_DIR))?.run()?;
     let image = env::current_dir()?.join(artefacts(Path::new(TARGET_DIR), "release")).join("strait-firmware");
     println!("{}", image.display());
     Ok(image)

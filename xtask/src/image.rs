@@ -83,13 +83,14 @@ impl Image {
         self.statics.get(name).copied().with_context(|| format!("the image has no static {name}"))
     }
 
-    /// Bytes of the functions whose name `is_counted`.
+    /// Bytes of the functions whose name `is_counted`, and of the pieces that the compiler has taken out of them, be it to share
+    /// them with others.
     pub(crate) fn code(&self, is_counted: impl Fn(&str) -> bool) -> u64 {
-        self.functions
-            .values()
-            .filter(|function| is_counted(&function.name))
-            .map(|function| function.bytes)
-            .sum()
+        let counted = || self.functions.values().filter(|function| is_counted(&function.name));
+        let called: BTreeSet<u64> = counted().flat_map(|function| &function.calls).copied().collect();
+        let pieces = called.iter().filter_map(|address| self.functions.get(address));
+        let pieces = pieces.filter(|function| function.name.starts_with("OUTLINED_FUNCTION_"));
+        counted().chain(pieces).map(|function| function.bytes).sum()
     }
 
     /// Bytes of code by crate.

@@ -181,6 +181,8 @@ fn main() -> Result<()> {
 
 fn ci() -> Result<()> {
     cargo(["test", "--workspace"])?;
+    // What is served where memory is short.
+    cargo(["test", "--package", "strait-embassy", "--no-default-features", "--test", "exec"])?;
     std_gateway::test(false)?;
     lint()?;
     audit::check()?;

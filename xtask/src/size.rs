@@ -18,6 +18,9 @@ const SYMBOL: &str = "STRAIT_SIZES";
 /// The array in the firmware with the number of its connections at a time and the bytes of a lane.
 const CONNECTIONS: &str = "STRAIT_CONNECTIONS";
 
+/// The row of what is there because of the gateway, and not because of the board or its TCP stack.
+const OURS: &str = "engine, driver and the crates that only they use: code";
+
 /// The tasks of the connections.
 const POOL: &str = "strait_firmware::connections::POOL";
 
@@ -44,7 +47,8 @@ pub(crate) fn check(write: bool) -> Result<()> {
 /// Prints sections, code by crate and the stack of each task of any image.
 pub(crate) fn image(path: &Path) -> Result<()> {
     let image = Image::read(path)?;
-    println!("{}", table(&path.display().to_string(), &flash_of_firmware(&image)));
+    let rows: Vec<_> = flash(&image).into_iter().chain([(OURS.to_owned(), image.code(is_ours))]).collect();
+    println!("{}", table(&path.display().to_string(), &rows));
     for (name, depth) in image.stack(is_task) {
         println!("{} {name}\n    {}", depth.bytes, depth.path.join("\n    "));
     }
@@ -54,22 +58,33 @@ pub(crate) fn image(path: &Path) -> Result<()> {
 fn rows() -> Result<Vec<(String, u64)>> {
     let mut rows = engine()?;
     rows.extend(instructions::rows()?);
-    rows.extend(
-        whole()
-            .context("the firmware")?
-            .into_iter()
-            .map(|(name, bytes)| (format!("firmware: {name}"), bytes)),
-    );
+    // The whole one is built last: it is the one that others find.
+    let without = Image::read(&firmware::build_without_port_forward()?)?;
+    let smallest = Image::read(&firmware::build_smallest()?)?;
+    let whole = Image::read(&firmware::build()?)?;
+    for (name, image, is_all) in
+        [("firmware", whole, true), ("without port-forward", without, false), ("smallest", smallest, false)]
+    {
+        let figures = figures(&image).with_context(|| name.to_owned())?;
+        let by_crate = if is_all { flash(&image) } else { Vec::new() };
+        rows.extend(
+            by_crate.into_iter().chain(figures).map(|(figure, bytes)| (format!("{name}: {figure}"), bytes)),
+        );
+    }
     Ok(rows)
 }
 
-/// The image of the firmware: all that lies in flash and RAM.
-fn whole() -> Result<Vec<(String, u64)>> {
-    let image = Image::read(&firmware::build()?)?;
-    let mut rows = flash_of_firmware(&image);
-    let in_ram =
-        image.sections.iter().filter(|section| matches!(&*section.name, ".data" | ".bss" | ".uninit"));
-    rows.push(("static RAM".to_owned(), in_ram.map(|section| section.bytes).sum()));
+/// What an image of the firmware takes of flash, RAM and stack.
+fn figures(image: &Image) -> Result<Vec<(String, u64)>> {
+    let of_sections = |names: &[&str]| {
+        let sections = image.sections.iter().filter(|section| names.contains(&&*section.name));
+        sections.map(|section| section.bytes).sum()
+    };
+    let mut rows = vec![
+        (OURS.to_owned(), image.code(is_ours)),
+        ("flash".to_owned(), of_sections(&[".vector_table", ".text", ".rodata", ".data"])),
+        ("static RAM".to_owned(), of_sections(&[".data", ".bss", ".uninit"])),
+    ];
     let [connections, lane] = *image.words(CONNECTIONS)? else { bail!("{CONNECTIONS} has two words") };
     let task = image.static_bytes(POOL)? / u64::from(connections);
     rows.push(("memory: task of a connection, with its session".to_owned(), task));
@@ -89,7 +104,7 @@ fn is_task(name: &str) -> bool {
 /// Code that is there because of the gateway, and not because of the board or its TCP stack.
 fn is_ours(name: &str) -> bool {
     let is_gateway = is_task(name) && ["__connections_", "__clients_"].iter().any(|task| name.contains(task));
-    let crates = ["strait::", "strait_embassy::", "httparse::", "sha1_smol::", "base64::", "siphasher::"];
+    let crates = ["strait::", "strait_embassy::", "siphasher::"];
     is_gateway || crates.iter().any(|path| name.contains(path))
 }
 
@@ -116,11 +131,6 @@ fn flash(image: &Image) -> Vec<(String, u64)> {
     let sections = image.sections.iter().map(|section| (format!("section {}", section.name), section.bytes));
     let crates = image.code_by_crate().into_iter().map(|(name, bytes)| (format!("code of {name}"), bytes));
     sections.chain(crates).collect()
-}
-
-fn flash_of_firmware(image: &Image) -> Vec<(String, u64)> {
-    let ours = "code of the engine, the driver and the crates that only they use".to_owned();
-    flash(image).into_iter().chain([(ours, image.code(is_ours))]).collect()
 }
 
 /// The types without where they come from.

@@ -1,5 +1,6 @@
 //! Port-forward of every client through a gateway on `embassy-net`, whose sessions have lanes and rings of 2 KiB: tunnels and channels are
 //! translated to SPDY, SPDY is passed on.
+#![cfg(feature = "port-forward")]
 
 mod rig;
 
