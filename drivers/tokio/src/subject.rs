@@ -27,7 +27,7 @@ pub(crate) enum Aim {
     Attach(Arc<Keeper>, StreamSet),
     /// A process that a test has.
     #[cfg(test)]
-    Pretended(std::sync::Mutex<Option<Process>>, StreamSet),
+    Pretended(std::sync::Mutex<Option<Box<Process>>>, StreamSet),
 }
 
 /// Why there is nothing to carry. The text is for the session's status.
@@ -68,7 +68,7 @@ impl Aim {
             #[cfg(test)]
             Self::Pretended(process, _) => {
                 let process = process.lock().ok().and_then(|mut process| process.take());
-                process.map(Subject::Own).ok_or(NoSubject::NotRunning)
+                process.map(|process| Subject::Own(*process)).ok_or(NoSubject::NotRunning)
             }
         }
     }

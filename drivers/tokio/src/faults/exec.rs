@@ -88,7 +88,7 @@ fn blocks() -> LentBlocks<Box<Inflate>> {
 /// The node's own session, whose process has to end with it. What that has got.
 async fn node(way: Way, io: Faulty, input: &[u8]) -> Vec<u8> {
     let (process, program) = pretended::process().expect("there are pipes");
-    let aim = Aim::Pretended(Mutex::new(Some(process)), STREAMS);
+    let aim = Aim::Pretended(Mutex::new(Some(Box::new(process))), STREAMS);
     let (pool, stop) = (Pool::new(0), CancellationToken::new());
     let session = async {
         if way.is_websocket_server() {

@@ -106,8 +106,8 @@ async fn client(io: impl AsyncRead + AsyncWrite + Unpin, case: &Case) -> [Result
 
 /// One connection.
 async fn exchange(forwarder: &Forwarder, port: u16, case: &Case) -> Result<(), String> {
-    let forwarded = forwarder.open(port).await.map_err(|error| error.to_string())?;
-    let (mut reader, mut writer) = split(forwarded);
+    let connection = forwarder.open(port).await.map_err(|error| error.to_string())?;
+    let (mut reader, mut writer) = split(connection);
     let sending = async {
         writer.write_all(&case.input).await?;
         writer.shutdown().await
