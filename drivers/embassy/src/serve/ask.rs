@@ -128,5 +128,8 @@ async fn read_body(
 pub(super) fn to_answer(refused: NotGranted, memory: &[u8], out: &mut [u8]) -> (u16, usize) {
     let error = refused.in_memory(memory);
     info!("upgrade refused by upstream: {}", error.status());
-    (error.status(), error.write_answer(out).unwrap_or_default())
+    // A body that has no room beside its head is cut.
+    let written =
+        error.write_answer(out).or_else(|_| strait::http::write_text(error.status(), [], &error, out));
+    (error.status(), written.unwrap_or_default())
 }
