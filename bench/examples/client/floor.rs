@@ -30,7 +30,11 @@ pub(crate) fn run(arguments: &[OsString]) -> io::Result<()> {
     let mut socket = TcpStream::connect(authority)?;
     socket.set_nodelay(true)?;
     let takes_input = *direction == "stdin";
-    let query: String = command.iter().map(|word| format!("&command={}", word.replace('/', "%2F"))).collect();
+    let mut query = String::new();
+    for word in command {
+        query += "&command=";
+        query += &word.replace('/', "%2F");
+    }
     write!(
         socket,
         "GET /api/v1/namespaces/default/pods/demo/exec?stdout=true&stdin={takes_input}{query} HTTP/1.1\r\nHost: {authority}\r\n\
