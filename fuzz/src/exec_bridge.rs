@@ -28,10 +28,9 @@ mod session;
 mod upstream;
 
 use strait::bridge::Outcome;
-use strait::k8s::StreamSet;
 
 use self::session::Session;
-use crate::script::Script;
+use crate::script::{Script, streams};
 
 /// A session of an exec bridge between a WebSocket client and a SPDY upstream.
 ///
@@ -60,16 +59,8 @@ pub struct Report {
 /// # Panics
 /// As [`exec_bridge`].
 pub fn play(data: &[u8]) -> Option<Report> {
-    let &[streams, memory, ref script @ ..] = data else { return None };
-    let set = StreamSet {
-        stdin: streams & 1 != 0,
-        stdout: streams & 2 != 0,
-        stderr: streams & 4 != 0,
-        tty: streams & 8 != 0,
-    };
-    if !set.is_any() {
-        return None;
-    }
+    let &[asked, memory, ref script @ ..] = data else { return None };
+    let set = streams(asked)?;
     let script = Script(script);
     Some(match memory % 4 {
         0 => Session::<64>::new(set, 64 * 1024).run(script),

@@ -144,7 +144,8 @@ fn check(wires: &Wires, ended: &Ended) {
             assert!(behind <= 300, "{behind} bytes behind the request that was looked at");
         }
         Ended::Refused(status) => {
-            assert!(client_got.starts_with(format!("HTTP/1.1 {status} ").as_bytes()));
+            let begins = client_got.starts_with(format!("HTTP/1.1 {status} ").as_bytes());
+            assert!(begins, "refused with {status}: {:?}", String::from_utf8_lossy(&client_got));
         }
         Ended::Left => {}
         Ended::Session(_) | Ended::PassedOn(_) => {

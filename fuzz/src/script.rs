@@ -1,5 +1,7 @@
 use std::ops::Range;
 
+use strait::k8s::StreamSet;
+
 /// The bytes that say what happens; zeros behind their end.
 pub(crate) struct Script<'a>(pub(crate) &'a [u8]);
 
@@ -30,6 +32,13 @@ impl<'a> Script<'a> {
         self.0 = rest;
         bytes
     }
+}
+
+/// The streams that a byte asks for, if it asks for any.
+pub(crate) fn streams(byte: u8) -> Option<StreamSet> {
+    let set =
+        StreamSet { stdin: byte & 1 != 0, stdout: byte & 2 != 0, stderr: byte & 4 != 0, tty: byte & 8 != 0 };
+    set.is_any().then_some(set)
 }
 
 /// A byte of the payload of a channel, by its place: no two neighbours are alike.

@@ -24,7 +24,7 @@ use strait::leg::{Close, Event};
 use self::end::{AnyLeg, End, Speaks};
 use self::model::{Ends, Model};
 use crate::rig::{LIMITS, Peers, Rig};
-use crate::script::{Flow, Script, Wire};
+use crate::script::{Flow, Script, Wire, streams};
 
 /// Bytes of a status that every lane here can hold. What is longer is not the model's matter.
 const STATUS: usize = 512;
@@ -44,16 +44,8 @@ pub fn session_model(data: &[u8]) {
 /// # Panics
 /// As [`session_model`].
 pub fn play_session(data: &[u8]) -> Option<(Option<Outcome>, Vec<u8>)> {
-    let &[client, upstream, streams, memory, ref script @ ..] = data else { return None };
-    let set = StreamSet {
-        stdin: streams & 1 != 0,
-        stdout: streams & 2 != 0,
-        stderr: streams & 4 != 0,
-        tty: streams & 8 != 0,
-    };
-    if !set.is_any() {
-        return None;
-    }
+    let &[client, upstream, asked, memory, ref script @ ..] = data else { return None };
+    let set = streams(asked)?;
     let client = Speaks::CLIENTS[usize::from(client) % Speaks::CLIENTS.len()];
     let upstream = Speaks::UPSTREAMS[usize::from(upstream) % Speaks::UPSTREAMS.len()];
     let memory = [64 * 1024, 6000, 16 * 1024, 8192][usize::from(memory % 4)];

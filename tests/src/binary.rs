@@ -19,7 +19,14 @@ pub fn gateway() -> PathBuf {
 fn build() -> PathBuf {
     let (target_directory, profile) = whereabouts();
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
-    cargo.args(["build", "--package=strait-cli", "--bin=strait", "--message-format=json-render-diagnostics"]);
+    cargo.args(["build", "--bin=strait", "--message-format=json-render-diagnostics"]);
+    // Beside tests, as `cargo test --workspace` has already built it: features of another choice of packages would build all
+    // dependencies again. Only an example brings the features in that tests have. What is measured has those of a user's build.
+    cargo.args(if profile == "dev" {
+        &["--workspace", "--example=gateway"][..]
+    } else {
+        &["--package=strait-cli"]
+    });
     cargo.arg("--profile").arg(profile).arg("--target-dir").arg(target_directory);
     cargo.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null()).stderr(Stdio::inherit());
     // What cargo tells a test about its package would look like a changed environment to some build scripts.

@@ -1,6 +1,6 @@
 use std::io::{BufRead, BufReader, Write as _};
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::{self, Sender};
 use std::thread;
@@ -24,6 +24,7 @@ pub struct Server {
     /// Nothing once it was waited for.
     running: Option<Running>,
     pid: u32,
+    _guard: Guard,
     url: String,
     /// Where it tells its metrics, once that was looked for.
     metrics: OnceLock<SocketAddr>,
@@ -40,6 +41,7 @@ impl Server {
     /// Starts another server that says in the same way when it is ready.
     pub fn of(command: &mut Command) -> Self {
         let mut running = Running::start(command.stdin(Stdio::null()), LIFE);
+        let guard = Guard::of(running.pid());
         let stdout = running.stdout.take().expect("standard output is a pipe");
         let (lines, printed) = mpsc::channel();
         thread::spawn(move || forward(BufReader::new(stdout), &lines));
@@ -47,7 +49,7 @@ impl Server {
             let news = printed.try_iter().find_map(|line| line.strip_prefix("ready ").map(String::from));
             news.ok_or_else(|| format!("{command:?} is not ready: {}", running.stderr()))
         });
-        Self { pid: running.pid(), url, running: Some(running), metrics: OnceLock::new() }
+        Self { pid: running.pid(), _guard: guard, url, running: Some(running), metrics: OnceLock::new() }
     }
 
     /// A node on a free port.
@@ -66,14 +68,14 @@ impl Server {
         Self::of(Command::new(gateway()).args(own).args(arguments))
     }
 
-    /// `http://HOST:PORT`.
+    /// `http://HOST:PORT`, or `https`.
     pub fn url(&self) -> &str {
         &self.url
     }
 
     /// The address it listens on.
     pub fn address(&self) -> SocketAddr {
-        let address = self.url.strip_prefix("http://").and_then(|address| address.parse().ok());
+        let address = self.url.split_once("://").and_then(|(_, address)| address.parse().ok());
         address.unwrap_or_else(|| panic!("not an address: {}", self.url))
     }
 
@@ -193,6 +195,36 @@ impl Drop for Server {
     }
 }
 
+/// Ends a server whose test, or soak, is gone without a word: killed, that is. A server has no part in whoever started it.
+///
+/// It is a shell that waits for the end of its input, which this process holds.
+#[derive(Debug)]
+struct Guard {
+    shell: Child,
+    /// A line says that there is nothing more to be guarded.
+    input: ChildStdin,
+}
+
+impl Guard {
+    /// In order first, so that the server's own processes end, too.
+    const ORDER: &str = "read -r over || { kill $0; sleep 8; kill -KILL $0; } 2>/dev/null";
+
+    fn of(pid: u32) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", Self::ORDER, &pid.to_string()]).stdin(Stdio::piped());
+        let mut shell = command.spawn().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
+        let input = shell.stdin.take().expect("it is a pipe");
+        Self { shell, input }
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let _ = self.input.write_all(b"over\n");
+        let _ = self.shell.wait();
+    }
+}
+
 /// A node and a gateway in front of it.
 #[derive(Debug)]
 pub struct Shores {
@@ -232,5 +264,35 @@ impl Shores {
 fn forward(lines: impl BufRead, to: &Sender<String>) {
     for line in lines.lines().map_while(Result::ok) {
         let _ = to.send(line);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::env;
+
+    use super::*;
+
+    /// With it this test is the one that is killed.
+    const VICTIM: &str = "STRAIT_VICTIM";
+
+    #[test]
+    fn a_server_ends_when_its_test_is_killed() {
+        if env::var_os(VICTIM).is_some() {
+            let server = Server::of(Command::new("sh").args(["-c", "echo ready here; exec sleep 600"]));
+            println!("server {}", server.pid());
+            thread::sleep(READY);
+            return;
+        }
+        let mut command = Command::new(env::current_exe().expect("the path of the running test"));
+        command.args(["--exact", "server::tests::a_server_ends_when_its_test_is_killed", "--nocapture"]);
+        let mut victim = Running::start(command.env(VICTIM, "1"), READY);
+        let stdout = BufReader::new(victim.stdout.take().expect("standard output is a pipe"));
+        let mut said = stdout.lines().map_while(Result::ok);
+        let pid = said.find_map(|line| line.rsplit_once("server ")?.1.parse().ok());
+        let pid = pid.expect("it says which process its server is");
+        assert!(is_alive(pid), "it has ended already");
+        victim.kill();
+        eventually(READY, || if is_alive(pid) { Err("it lives on") } else { Ok(()) });
     }
 }

@@ -64,7 +64,7 @@ fn run(listen: u16, upstream: u16) -> Result<()> {
 pub(crate) fn test() -> Result<()> {
     match ready() {
         Ok(image) => command("cargo")
-            .args(["test", "--package", "strait-tests", "--test", "firmware", "--"])
+            .args(["test", "--workspace", "--test", "firmware", "--"])
             .args(["--ignored", "--nocapture", "--test-threads", "2"])
             .env("STRAIT_FIRMWARE", image)
             .run(),

@@ -11,9 +11,6 @@ const BOOTSTRAP: (&str, &str) = ("RUSTC_BOOTSTRAP", "1");
 /// The coverage counters of cargo-fuzz do not survive link-time optimisation.
 const NO_LTO: (&str, &str) = ("CARGO_PROFILE_RELEASE_LTO", "off");
 
-/// Targets that find something which is not explained yet (`docs/FUZZING.md`). They are run by name; their seeds are among the tests.
-const OPEN: [&str; 1] = ["session_model"];
-
 /// Runs the targets for so long each.
 ///
 /// With a `seed` they try the same inputs each time, as far as the time reaches.
@@ -31,10 +28,6 @@ pub(crate) fn run(targets: &[String], time: Duration, seed: Option<u32>) -> Resu
     cargo_fuzz("build").run()?;
     println!("built in {} s", begun.elapsed().as_secs());
     for target in if targets.is_empty() { &all } else { targets } {
-        if seed.is_some() && OPEN.contains(&&**target) {
-            println!("NOT RUN: {target}: docs/FUZZING.md says what it finds");
-            continue;
-        }
         let dictionary = format!("fuzz/dictionaries/{target}.dict");
         let dictionary = Path::new(&dictionary).exists().then(|| format!("-dict={dictionary}"));
         cargo_fuzz("run")

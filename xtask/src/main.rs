@@ -201,15 +201,16 @@ fn ci() -> Result<()> {
 
 fn peers(names: &[String], full: bool) -> Result<()> {
     run::command("cargo")
-        .args(["test", "--package", "strait-tests", "--test", "peers", "--", "--peers"])
+        .args(["test", "--workspace", "--test", "peers", "--", "--peers"])
         .args(full.then_some("--full"))
         .args(names)
         .run()
 }
 
 fn soak(minutes: f64, seed: Option<u64>, write: bool) -> Result<()> {
-    run::command("cargo")
-        .args(["run", "--quiet", "--package", "strait-tests", "--example", "soak", "--"])
+    // Not by `cargo run`, which has no `--workspace`: it would build all dependencies with other features again.
+    cargo(["build", "--workspace", "--example", "soak"])?;
+    run::command(run::target().join("debug/examples/soak"))
         .args([format!("--minutes={minutes}")])
         .args(seed.map(|seed| format!("--seed={seed}")))
         .args(write.then_some("--write"))
@@ -218,7 +219,7 @@ fn soak(minutes: f64, seed: Option<u64>, write: bool) -> Result<()> {
 
 fn attacks(write: bool) -> Result<()> {
     run::command("cargo")
-        .args(["test", "--quiet", "--package", "strait-tests", "--test", "attacks", "--"])
+        .args(["test", "--quiet", "--workspace", "--test", "attacks", "--"])
         .args(write.then_some("--write"))
         .run()
 }

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::hangup::Tcp as _;
+use crate::hangup::Tcp;
 use crate::listener::prepare;
 use crate::port_forward::{self, End, ForwardError, Incoming, StreamError};
 
@@ -35,14 +35,21 @@ pub(crate) struct Named {
     pub(crate) uid: String,
 }
 
-/// Serves a client's pairs until its connection ends or `stop` says so. How it ended, and how many connections it had.
-pub(crate) async fn serve<T: AsyncRead + AsyncWrite + Unpin>(
+/// Serves a client's pairs until its connection ends or `stop` says so: `dial` connects to a port. How it ended, and how many
+/// connections it had.
+pub(crate) async fn serve<T, S, D>(
     client: T,
     behind: &[u8],
     named: &Named,
     limits: &Limits,
     stop: &CancellationToken,
-) -> (End, u64) {
+    dial: impl Fn(u16) -> D,
+) -> (End, u64)
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Tcp + Send + Unpin + 'static,
+    D: Future<Output = Result<S, DialError>> + Send + 'static,
+{
     let (mut pairs, connection) = port_forward::server(client, behind, limits);
     let mut connection = std::pin::pin!(connection);
     // Dropped with what is left in it when the connection has been lost: so are the sockets.
@@ -53,7 +60,7 @@ pub(crate) async fn serve<T: AsyncRead + AsyncWrite + Unpin>(
             end = connection.as_mut() => break end,
             Some(incoming) = pairs.next() => {
                 count += 1;
-                forwarded.spawn(forward(incoming, named.clone()));
+                forwarded.spawn(forward(dial(incoming.port), incoming, named.clone()));
             }
             Some(_) = forwarded.join_next() => {}
             () = stop.cancelled(), if !pairs.is_closing() => pairs.close(),
@@ -70,10 +77,13 @@ pub(crate) async fn serve<T: AsyncRead + AsyncWrite + Unpin>(
 }
 
 /// Serves one connection. Whatever comes of it is for this one alone.
-async fn forward(incoming: Incoming, named: Named) {
+async fn forward<S>(dialling: impl Future<Output = Result<S, DialError>>, incoming: Incoming, named: Named)
+where
+    S: AsyncRead + AsyncWrite + Tcp + Unpin,
+{
     let port = incoming.port;
     // Also for a client that has reset it meanwhile: what it has sent before is delivered.
-    let error = match dial(port).await {
+    let error = match dialling.await {
         Err(error) => Failure::Dial(error),
         Ok(stream) => {
             let mut target = Target { stream, is_over: false };
@@ -93,13 +103,13 @@ async fn forward(incoming: Incoming, named: Named) {
 }
 
 /// A target's connection. With a client that is lost it ends with an RST: a FIN would say that the input was all there is.
-struct Target {
-    stream: TcpStream,
+struct Target<S: Tcp> {
+    stream: S,
     /// It has ended in order.
     is_over: bool,
 }
 
-impl Drop for Target {
+impl<S: Tcp> Drop for Target<S> {
     fn drop(&mut self) {
         if !self.is_over {
             self.stream.abort();

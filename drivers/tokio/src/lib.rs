@@ -4,7 +4,7 @@
 //! The servers are closed by default: [`ServerOptions`] says what opens them, and [`Shutdown`] how they stop.
 
 mod answer;
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod faults;
 mod hangup;
 mod head;

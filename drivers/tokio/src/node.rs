@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer;
-use crate::forward_session::{self, ChannelStream, Named};
+use crate::forward_session::{self, ChannelStream, Named, dial};
 use crate::head::Head;
 use crate::kubernetes_api::{self, Answer, Pod};
 use crate::listener;
@@ -207,14 +207,16 @@ impl Node {
             }
             Task::Forward(named, carrier) => {
                 let (end, count) = match carrier {
-                    Carrier::Spdy => forward_session::serve(client, behind, &named, limits, &stop).await,
+                    Carrier::Spdy => {
+                        forward_session::serve(client, behind, &named, limits, &stop, dial).await
+                    }
                     Carrier::Tunnel => {
                         let tunnel = TunnelStream::server(client, behind, limits);
-                        forward_session::serve(tunnel, &[], &named, limits, &stop).await
+                        forward_session::serve(tunnel, &[], &named, limits, &stop, dial).await
                     }
                     Carrier::Channels(ports, protocol) => {
                         let channels = ChannelStream::new(client, behind, *ports, protocol, limits);
-                        forward_session::serve(channels, &[], &named, limits, &stop).await
+                        forward_session::serve(channels, &[], &named, limits, &stop, dial).await
                     }
                 };
                 (forward_reason(end), end.to_string(), None, Some(count))

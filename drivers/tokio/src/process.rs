@@ -16,6 +16,8 @@
 //!
 //! Linux only.
 
+#[cfg(test)]
+pub(crate) mod pretended;
 mod spawn;
 mod stdio;
 mod supervisor;

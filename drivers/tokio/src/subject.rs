@@ -25,6 +25,9 @@ pub(crate) enum Subject {
 pub(crate) enum Aim {
     Exec(Command),
     Attach(Arc<Keeper>, StreamSet),
+    /// A process that a test has.
+    #[cfg(test)]
+    Pretended(std::sync::Mutex<Option<Box<Process>>>, StreamSet),
 }
 
 /// Why there is nothing to carry. The text is for the session's status.
@@ -41,6 +44,8 @@ impl Aim {
                 StreamSet { stdin: *stdin, stdout: *stdout, stderr: *stderr, tty: *tty }
             }
             Self::Attach(_, streams) => *streams,
+            #[cfg(test)]
+            Self::Pretended(_, streams) => *streams,
         }
     }
 
@@ -49,6 +54,8 @@ impl Aim {
         match self {
             Self::Exec(command) => command.argv.first().map(AsRef::as_ref),
             Self::Attach(..) => None,
+            #[cfg(test)]
+            Self::Pretended(..) => None,
         }
     }
 
@@ -57,6 +64,11 @@ impl Aim {
             Self::Exec(command) => Process::spawn(command).map(Subject::Own).map_err(NoSubject::Spawn),
             Self::Attach(keeper, streams) => {
                 keeper.attach(*streams).map(Subject::Shared).ok_or(NoSubject::NotRunning)
+            }
+            #[cfg(test)]
+            Self::Pretended(process, _) => {
+                let process = process.lock().ok().and_then(|mut process| process.take());
+                process.map(|process| Subject::Own(*process)).ok_or(NoSubject::NotRunning)
             }
         }
     }

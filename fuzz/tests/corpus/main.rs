@@ -197,6 +197,7 @@ fn connections_through_the_gateway_come_as_far_as_their_seeds_say() {
     assert!(matches!(outcome("both_end_in_one_round"), Outcome::ClientError(_)));
     assert!(matches!(report("passed_on"), Ended::PassedOn(passed) if passed.end == PassEnd::Complete));
     assert_eq!((report("plain"), report("body")), (Ended::Plain(true), Ended::Plain(true)));
+    assert_eq!(report("forward_refused_at_length"), Ended::Refused(500));
     assert_eq!((report("chunked"), report("no_http")), (Ended::Refused(411), Ended::Refused(400)));
 }
 

@@ -2,15 +2,16 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use strait_tests::{ForwardClient, Forwards, Random, Running, Target, strait};
+use strait_tests::{ForwardClient, Forwards, Random, Running, Target};
 
 use crate::job::{Came, PATIENCE, right};
+use crate::programs::{Front, client};
 
 /// The most bytes of one connection.
 const MOST: usize = 2_000_000;
@@ -44,20 +45,11 @@ pub(crate) fn raw(gateway: SocketAddr, random: &mut Random, payload: &mut usize)
 
 /// Some connections at a time through `strait port-forward`. Each gets everything and a FIN, or an error: what a program of a user would take
 /// for all there is has to be that.
-pub(crate) fn through_program(gateway: SocketAddr, random: &mut Random, payload: &mut usize) -> Result<Came> {
-    let mut command = Command::new(strait());
-    command.env_clear().env("HOME", "/nonexistent");
+pub(crate) fn through_program(front: &Front, random: &mut Random, payload: &mut usize) -> Result<Came> {
+    let mut command = client(front, "port-forward");
     command.env("KUBECTL_PORT_FORWARD_WEBSOCKETS", if random.below(2) == 0 { "true" } else { "false" });
     let port = format!(":{}", echo());
-    command.args([
-        "port-forward",
-        "--server",
-        &format!("http://{gateway}"),
-        "demo",
-        "--address",
-        "127.0.0.1",
-        &port,
-    ]);
+    command.args(["demo", "--address", "127.0.0.1", &port]);
     let mut running = Running::start(command.stdin(Stdio::null()), PATIENCE);
     let mut stdout = BufReader::new(running.stdout.take().context("a pipe")?);
     let mut line = String::new();

@@ -6,6 +6,7 @@
 //!
 //! The seed decides each job, its way and its faults, and the order of the blows to servers; when they meet is up to the machine.
 
+mod certificates;
 mod forwards;
 mod job;
 mod programs;

@@ -4,7 +4,7 @@ use std::env;
 use std::fs::{self, File};
 use std::io::{Seek as _, Write as _};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::Result;
@@ -15,10 +15,22 @@ use crate::job::{Came, PATIENCE, right};
 /// The largest input.
 const MOST: usize = 8_000_000;
 
-fn client(gateway: SocketAddr, subcommand: &str) -> Command {
+/// Where a client finds its gateway.
+pub(crate) struct Front {
+    pub(crate) address: SocketAddr,
+    /// Who has signed the gateway's certificate, if it speaks TLS.
+    pub(crate) ca: Option<PathBuf>,
+}
+
+/// The program `strait` as a client.
+pub(crate) fn client(front: &Front, subcommand: &str) -> Command {
     let mut command = Command::new(strait());
     command.env_clear().env("HOME", "/nonexistent").env("PATH", env::var_os("PATH").unwrap_or_default());
-    command.args([subcommand, "--server", &format!("http://{gateway}")]);
+    let scheme = if front.ca.is_some() { "https" } else { "http" };
+    command.args([subcommand, "--server", &format!("{scheme}://{}", front.address)]);
+    if let Some(ca) = &front.ca {
+        command.arg("--certificate-authority").arg(ca);
+    }
     command
 }
 
@@ -29,7 +41,7 @@ pub(crate) fn kubectl() -> std::ffi::OsString {
 
 /// Input that comes back, through `strait exec` or kubectl. All of it and the command's exit code, or the client's own, and what came is a part.
 pub(crate) fn exec(
-    gateway: SocketAddr,
+    front: &Front,
     with_kubectl: bool,
     mark: &str,
     random: &mut Random,
@@ -46,10 +58,10 @@ pub(crate) fn exec(
     let script = format!(": {mark}; cat; exit {code}");
     let arguments = ["exec", "-i", "demo", "--", "sh", "-c", &script];
     let finished = if with_kubectl {
-        let kubectl = Kubectl::at(kubectl(), &[], &format!("http://{gateway}"));
+        let kubectl = Kubectl::at(kubectl(), &[], &format!("http://{}", front.address));
         kubectl.start(&arguments, file, PATIENCE).finish()
     } else {
-        let mut command = client(gateway, "exec");
+        let mut command = client(front, "exec");
         let websockets = if random.below(2) == 0 { "true" } else { "false" };
         command.env("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", websockets);
         Running::start(command.args(&arguments[1..]).stdin(file), PATIENCE).finish()
@@ -81,12 +93,7 @@ pub(crate) fn exec(
 }
 
 /// A tree, to the node and back.
-pub(crate) fn copy(
-    gateway: SocketAddr,
-    mark: &str,
-    random: &mut Random,
-    payload: &mut usize,
-) -> Result<Came> {
+pub(crate) fn copy(front: &Front, mark: &str, random: &mut Random, payload: &mut usize) -> Result<Came> {
     let room = tempfile::tempdir()?;
     let tree = room.path().join("tree");
     // The wires look for the mark in the path.
@@ -103,7 +110,7 @@ pub(crate) fn copy(
     let remote = format!("demo:{}", there.display());
     let text = |path: &Path| path.display().to_string();
     for (from, to) in [(text(&tree), remote.clone()), (remote, text(&back))] {
-        let mut command = client(gateway, "cp");
+        let mut command = client(front, "cp");
         let finished = Running::start(command.args([&from, &to]).stdin(Stdio::null()), PATIENCE).finish();
         if !finished.status.success() {
             right!(!finished.stderr.is_empty(), "no word of what went wrong: {finished:?}");

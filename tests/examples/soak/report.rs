@@ -65,6 +65,7 @@ impl Report {
             Blow::NodeStopped => "a node told to stop",
             Blow::GatewayKilled => "a gateway killed",
             Blow::GatewayDrained => "a gateway drained and replaced",
+            Blow::CertificateReplaced => "a certificate replaced, and loaded while sessions run",
         };
         *self.faults.entry(name).or_default() += 1;
         if let Err(error) = result {

@@ -1,16 +1,19 @@
-//! The servers: two gateways and a node that live from the beginning to the end and have to return to what they held, and a gateway and
+//! The servers: three gateways and a node that live from the beginning to the end and have to return to what they held, and a gateway and
 //! a node that are killed, told to stop and replaced.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use rustix::process::Signal;
 use strait_tests::{Random, Server};
 use tokio::runtime::Handle;
 
+use crate::certificates::Certificates;
 use crate::wire::{Plan, Wire};
 
 /// In front of a number in a request's target: what happens to the connection of a gateway with a node.
@@ -26,6 +29,9 @@ const OPTIONS: [&str; 8] = [
     "--metrics-listen",
     "127.0.0.1:0",
 ];
+
+/// How long a server may take to load files that were replaced: it looks every 2 s, when somebody comes.
+const RELOAD: Duration = Duration::from_secs(20);
 
 /// What a gateway that is told to stop gives its sessions, before it ends them.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -52,6 +58,8 @@ pub(crate) enum Gateway {
     ToWebSocket,
     /// It asks for either, and is replaced.
     Replaced,
+    /// It asks for either, and speaks TLS with clients.
+    Tls,
 }
 
 /// A server that is replaced.
@@ -89,6 +97,8 @@ pub(crate) struct Servers {
     to_spdy: Server,
     to_websocket: Server,
     replaced_gateway: Place,
+    with_tls: Server,
+    certificates: Certificates,
     node: Server,
     replaced_node: std::sync::Arc<Place>,
     back: Wire,
@@ -105,11 +115,17 @@ pub(crate) enum Blow {
     NodeStopped,
     GatewayKilled,
     GatewayDrained,
+    CertificateReplaced,
 }
 
 impl Blow {
-    pub(crate) const ALL: [Self; 4] =
-        [Self::NodeKilled, Self::NodeStopped, Self::GatewayKilled, Self::GatewayDrained];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::NodeKilled,
+        Self::NodeStopped,
+        Self::GatewayKilled,
+        Self::GatewayDrained,
+        Self::CertificateReplaced,
+    ];
 }
 
 impl Servers {
@@ -123,10 +139,13 @@ impl Servers {
             None => (steady, Plan::CLEAN),
         }))?;
         let url = format!("http://{}", back.address);
+        let certificates = Certificates::new()?;
         Ok(Self {
-            to_spdy: gateway(&url, "spdy"),
-            to_websocket: gateway(&url, "websocket"),
-            replaced_gateway: Place::of(gateway(&url, "auto")),
+            to_spdy: gateway(&url, "spdy", &[]),
+            to_websocket: gateway(&url, "websocket", &[]),
+            replaced_gateway: Place::of(gateway(&url, "auto", &[])),
+            with_tls: with_tls(&url, &certificates),
+            certificates,
             node,
             replaced_node,
             back,
@@ -138,14 +157,21 @@ impl Servers {
             Gateway::ToSpdy => self.to_spdy.address(),
             Gateway::ToWebSocket => self.to_websocket.address(),
             Gateway::Replaced => self.replaced_gateway.address(),
+            Gateway::Tls => self.with_tls.address(),
         }
     }
 
+    /// Who has signed its certificate, if it has one.
+    pub(crate) fn ca(&self, gateway: Gateway) -> Option<PathBuf> {
+        (gateway == Gateway::Tls).then(|| self.certificates.ca())
+    }
+
     /// Those that live from the beginning to the end.
-    pub(crate) const fn steady(&self) -> [(&'static str, &Server); 3] {
+    pub(crate) const fn steady(&self) -> [(&'static str, &Server); 4] {
         [
             ("gateway to SPDY", &self.to_spdy),
             ("gateway to WebSocket", &self.to_websocket),
+            ("gateway with TLS", &self.with_tls),
             ("node", &self.node),
         ]
     }
@@ -166,7 +192,7 @@ impl Servers {
             }
             Blow::GatewayKilled | Blow::GatewayDrained => {
                 let protocol = ["auto", "spdy", "websocket"][random.below(3)];
-                let new = gateway(&format!("http://{}", self.back.address), protocol);
+                let new = gateway(&format!("http://{}", self.back.address), protocol, &[]);
                 let mut old = self.replaced_gateway.replace(new);
                 if blow == Blow::GatewayKilled {
                     old.kill();
@@ -175,16 +201,38 @@ impl Servers {
                     ensure!(ended.status.success(), "a gateway that is told to stop: {ended:?}");
                 }
             }
+            Blow::CertificateReplaced => {
+                let before = self.loaded();
+                self.certificates.replace()?;
+                let end = Instant::now() + RELOAD;
+                while self.loaded() == before {
+                    ensure!(Instant::now() < end, "a certificate that was replaced is not loaded");
+                    // It looks at its files when somebody comes.
+                    TcpStream::connect(self.with_tls.address())?;
+                    thread::sleep(Duration::from_millis(500));
+                }
+            }
         }
         Ok(())
     }
+
+    /// How often certificates were loaded again.
+    fn loaded(&self) -> usize {
+        self.with_tls.log().matches("loaded again").count()
+    }
 }
 
-fn gateway(upstream: &str, protocol: &str) -> Server {
+fn with_tls(upstream: &str, certificates: &Certificates) -> Server {
+    let [certificate, key] =
+        [certificates.certificate(), certificates.key()].map(|file| file.display().to_string());
+    gateway(upstream, "auto", &["--tls-cert-file", &certificate, "--tls-private-key-file", &key])
+}
+
+fn gateway(upstream: &str, protocol: &str, arguments: &[&str]) -> Server {
     let drain = DRAIN.as_secs().to_string();
     let own =
         ["gateway", "--listen", "127.0.0.1:0", "--drain-timeout", &drain, "--upstream-protocol", protocol];
-    Server::spawn(&[&own[..], &["--upstream", upstream], &OPTIONS].concat())
+    Server::spawn(&[&own[..], &["--upstream", upstream], &OPTIONS, arguments].concat())
 }
 
 /// The number behind the mark in a request's target.

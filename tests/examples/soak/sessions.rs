@@ -184,11 +184,19 @@ impl Task {
     }
 }
 
+/// What is said of a GOAWAY in front of the answers to the streams: a gateway that is told to stop.
+const GOAWAY: &str = "Other(End {";
+
 /// The connection has broken; not that nothing comes, nor that something comes that is no answer.
 fn is_lost(error: &anyhow::Error) -> bool {
     let text = format!("{error:#}");
-    let ends =
-        ["the connection is closed behind", "the connection ends before", "closed connection", "reset"];
+    let ends = [
+        "the connection is closed behind",
+        "the connection ends before",
+        "closed connection",
+        "reset",
+        GOAWAY,
+    ];
     text.contains("Connection") || text.contains("Broken pipe") || ends.iter().any(|end| text.contains(end))
 }
 

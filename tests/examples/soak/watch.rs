@@ -21,8 +21,8 @@ const MEMORY_KIB: u64 = 4096;
 const THREADS: usize = 8;
 
 pub(crate) struct Watch {
-    before: [Held; 3],
-    most: [Held; 3],
+    before: [Held; 4],
+    most: [Held; 4],
     workers: usize,
 }
 
@@ -106,6 +106,6 @@ const COLUMNS: [Column; 5] = [
     ("child processes", |held| held.counters.children as u64),
 ];
 
-fn held(servers: &Servers) -> [Held; 3] {
+fn held(servers: &Servers) -> [Held; 4] {
     servers.steady().map(|(_, server)| server.held())
 }

@@ -2,7 +2,7 @@ use embassy_time::with_timeout;
 use embedded_io_async::ErrorKind;
 use strait::Limits;
 use strait::gateway::{Attempt, DialError};
-use strait::http::{Body, Response};
+use strait::http::{Body, Response, write_text};
 use strait::k8s::Subprotocol;
 use strait::upgrade::UpgradeError;
 
@@ -128,5 +128,7 @@ async fn read_body(
 pub(super) fn to_answer(refused: &NotGranted, memory: &[u8], out: &mut [u8]) -> (u16, usize) {
     let error = refused.in_memory(memory);
     info!("upgrade refused by upstream: {}", error.status());
-    (error.status(), error.write_answer(out).unwrap_or_default())
+    // A body that has no room beside its head is cut.
+    let written = error.write_answer(out).or_else(|_| write_text(error.status(), [], &error, out));
+    (error.status(), written.unwrap_or_default())
 }

@@ -6,14 +6,9 @@ use strait::Limits;
 use strait::k8s::{Channel, status};
 use strait::leg::{Close, Event, Leg};
 
-use super::STREAMS;
+use super::exec::{CODE, ERRORS, STREAMS};
 use super::transport::Faulty;
 use crate::link::Link;
-
-/// The exit code.
-pub(super) const CODE: u32 = 5;
-/// All of its standard error.
-pub(super) const ERRORS: &[u8] = b"a warning\n";
 
 const BUFFER: usize = 64 * 1024;
 

@@ -275,4 +275,8 @@ impl Tcp for Faulty {
     fn peer(&self) -> Peer {
         if self.gone.load(Ordering::Relaxed) { Peer::Gone } else { Peer::Connected }
     }
+
+    fn abort(&self) {
+        self.reset.store(true, Ordering::Relaxed);
+    }
 }

@@ -20,6 +20,7 @@ const ACCEPTED: u8 = 0x01;
 const FORWARDS: u8 = 0x11;
 const FORBIDDEN: u8 = 0x21;
 const FOUND: u8 = 0x31;
+const FAILED: u8 = 0x51;
 
 fn run() -> Vec<u8> {
     with_number(5, 5000)
@@ -52,7 +53,7 @@ pub(super) fn all() -> Seeds {
     let exec =
         [&[EXEC][..], &run(), &[ACCEPTED], &says(0, &replies(4)), &says(CLIENT, INPUT), &run()].concat();
     let forward = |request: u8| [&[request][..], &run(), &[FORWARDS], &run()].concat();
-    let seeds: [(&str, Vec<u8>); 15] = [
+    let seeds: [(&str, Vec<u8>); 16] = [
         ("exec", [&exec[..], &says(0, ENDING), &run()].concat()),
         ("exec_cut", [&exec[..], &[4], &run()].concat()),
         ("exec_refused", [&[EXEC][..], &run(), &[FORBIDDEN], &with_number(3, 60), &run()].concat()),
@@ -72,6 +73,11 @@ pub(super) fn all() -> Seeds {
             "ports",
             [&forward(PORTS)[..], &says(CLIENT, b"\x82\x84\0\0\0\0\0abc"), &says(0, &replies(4)), &run()]
                 .concat(),
+        ),
+        // More than there is memory for.
+        (
+            "forward_refused_at_length",
+            [&[TUNNEL][..], &run(), &[FAILED], &with_number(3, 3000), &run(), &[4], &run()].concat(),
         ),
         // Upstream's end and what ends the session are read in one round.
         (
