@@ -6,7 +6,7 @@ use strait::k8s::{Ports, StreamSet, Subprotocol, Target};
 use strait::leg::{Framing, RawLeg, SpdyLeg, SpdyPorts, TunnelLeg, WebSocketLeg, WebSocketPorts};
 use strait::spdy::{HeaderWriter, Inflate, SkipBlocks, StreamId};
 use strait::ws::MaskKeys;
-use strait_scenarios::{Leg, SCENARIOS, Scenario, Sessions};
+use strait_scenarios::{Fault, Leg, SCENARIOS, Scenario, Sessions};
 
 use crate::session::Session;
 use crate::{Case, Run, Traffic};
@@ -19,9 +19,12 @@ const STREAMS: StreamSet = StreamSet { stdin: true, stdout: true, stderr: false,
 /// Most connections of a port-forward.
 const PORTS: usize = 16;
 
-/// The bridges, with every scenario that needs no more than one running session.
+/// The bridges, with every scenario that needs no more than one running session, and nobody who is late.
 pub(crate) fn cases() -> impl Iterator<Item = Case> {
-    let carries = |scenario: &&Scenario| scenario.sessions == Sessions::Open(1) && scenario.frames > 0;
+    let carries = |scenario: &&Scenario| {
+        let is_in_step = scenario.faults.iter().all(|fault| matches!(fault, Fault::Pieces(_)));
+        scenario.sessions == Sessions::Open(1) && scenario.frames > 0 && is_in_step
+    };
     SCENARIOS.iter().filter(carries).map(|scenario| {
         let (client, upstream) = (sent(scenario, Side::Client), sent(scenario, Side::Upstream));
         Case {

@@ -54,7 +54,13 @@ impl Record {
         mut samples: Vec<f64>,
     ) -> Option<Self> {
         samples.sort_by(f64::total_cmp);
-        let at = |quarter: usize| samples.get((samples.len().checked_sub(1)? * quarter + 2) / 4).copied();
+        // Between two samples it is as far from one as from the other.
+        let at = |quarter: usize| {
+            let place = samples.len().checked_sub(1)? * quarter;
+            let below = samples.get(place / 4)?;
+            let above = samples.get(place.div_ceil(4))?;
+            Some(f64::midpoint(*below, *above))
+        };
         let (low, value, high) = (at(1)?, at(2)?, at(3)?);
         let exact = Self::exact(scenario, target, figure, unit, value);
         Some(Self { low, high, samples: samples.len(), ..exact })
@@ -121,6 +127,8 @@ mod tests {
         let samples = (0..=100).rev().map(f64::from).collect();
         let record = Record::measured("", "", "", "", samples).expect("there are samples");
         assert_eq!((record.low, record.value, record.high, record.samples), (25.0, 50.0, 75.0, 101));
+        let record = Record::measured("", "", "", "", vec![4.0, 2.0]).expect("there are samples");
+        assert_eq!((record.low, record.value, record.high), (3.0, 3.0, 3.0), "neither is the median");
         assert_eq!(Record::measured("", "", "", "", vec![]), None);
     }
 }

@@ -1,9 +1,10 @@
-//! What was measured last as one page with plots, and as the table of the goals.
+//! What was measured last as one page with plots, and as tables.
 
 mod browser;
 mod chart;
 mod goals;
 mod history;
+mod more;
 mod page;
 mod records;
 
@@ -14,10 +15,8 @@ use anyhow::{Context as _, Result};
 use self::records::Records;
 use crate::run::target;
 
-/// Where the table stands between its marks.
-const DOCUMENTS: [&str; 2] = ["README.md", "docs/LAB.md"];
-const BEGIN: &str = "<!-- goals: cargo xtask report --write -->\n";
-const END: &str = "<!-- end of goals -->";
+/// Where which table stands between its marks.
+const PLACES: [(&str, &str); 3] = [("README.md", "goals"), ("docs/LAB.md", "goals"), ("docs/LAB.md", "more")];
 
 /// What is done with the report besides writing its page.
 #[derive(Debug, Default, clap::Args)]
@@ -25,7 +24,7 @@ pub(crate) struct Options {
     /// Looks at the page in a browser: it loads without an error, and all plots are there.
     #[arg(long)]
     check: bool,
-    /// Writes the table into README.md and docs/LAB.md.
+    /// Writes the tables into README.md and docs/LAB.md.
     #[arg(long)]
     write: bool,
     /// Appends the goals' figures to bench/history.jsonl, as those of the commit that is checked out.
@@ -45,25 +44,37 @@ pub(crate) fn report(options: &Options) -> Result<()> {
     if options.record {
         history::record(&records)?;
     }
-    let (charts, table) = (page::charts(&records, &history::read()?), goals::table(&records));
+    let charts = page::charts(&records, &history::read()?);
+    let (goals, more) = (goals::table(&records), more::table(&records));
     let page = folder.join("report.html");
-    fs::write(&page, page::page(&charts, &table))?;
-    println!("{table}\n{}", page.display());
+    fs::write(&page, page::page(&charts, &[&goals, &more]))?;
+    println!("{goals}\n{more}\n{}", page.display());
     if options.write {
-        for document in DOCUMENTS {
+        for (document, name) in PLACES {
             let text = fs::read_to_string(document)?;
-            let text = with_table(&text, &table).with_context(|| format!("{document} has no marks"))?;
+            let table = if name == "goals" { &goals } else { &more };
+            let text = with_table(&text, name, table)
+                .with_context(|| format!("{document} has no marks of {name}"))?;
             fs::write(document, text)?;
         }
     }
     if options.check { browser::look(&page, &charts) } else { Ok(()) }
 }
 
-/// `text` with another table between the marks.
-fn with_table(text: &str, table: &str) -> Option<String> {
-    let (front, rest) = text.split_once(BEGIN)?;
-    let (_, behind) = rest.split_once(END)?;
-    Some(format!("{front}{BEGIN}{table}{END}{behind}"))
+/// `text` with another table between the marks of this name.
+fn with_table(text: &str, name: &str, table: &str) -> Option<String> {
+    let (begin, end) = (begin(name), end(name));
+    let (front, rest) = text.split_once(&begin)?;
+    let (_, behind) = rest.split_once(&end)?;
+    Some(format!("{front}{begin}{table}{end}{behind}"))
+}
+
+fn begin(name: &str) -> String {
+    format!("<!-- {name}: cargo xtask report --write -->\n")
+}
+
+fn end(name: &str) -> String {
+    format!("<!-- end of {name} -->")
 }
 
 #[cfg(test)]
@@ -72,14 +83,15 @@ mod tests {
 
     #[test]
     fn the_documents_have_marks_and_nothing_else_of_them_changes() {
-        for document in DOCUMENTS {
+        for (document, name) in PLACES {
             let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(document);
             let text = fs::read_to_string(path).unwrap();
-            let once = with_table(&text, "| a |\n").unwrap_or_else(|| panic!("{document} has no marks"));
-            let twice = with_table(&once, "| a |\n").unwrap();
+            let once =
+                with_table(&text, name, "| a |\n").unwrap_or_else(|| panic!("{document} has no marks"));
+            let twice = with_table(&once, name, "| a |\n").unwrap();
             assert_eq!(once, twice);
-            assert_eq!(once.split(BEGIN).next(), text.split(BEGIN).next());
-            assert_eq!(once.split(END).nth(1), text.split(END).nth(1));
+            assert_eq!(once.split(&begin(name)).next(), text.split(&begin(name)).next());
+            assert_eq!(once.split(&end(name)).nth(1), text.split(&end(name)).nth(1));
         }
     }
 }

@@ -15,8 +15,6 @@ use strait_bench::Record;
 use strait_scenarios::{Checksum, fill};
 
 pub use headers::HEADERS;
-pub use receive::RECEIVERS;
-pub use send::SENDERS;
 
 /// Payload bytes of a frame.
 pub const SIZES: [usize; 7] = [16, 80, 125, 1024, 4096, 32 * 1024, 64 * 1024];
@@ -31,6 +29,38 @@ pub struct Peer<F> {
     pub name: &'static str,
     /// What it does in one run.
     pub run: F,
+}
+
+/// What a crate does with the frames of a WebSocket client: a server takes them, and a client makes them, each with a key of its own.
+struct WebSocket {
+    name: &'static str,
+    receive: Receive,
+    /// There may be no such client.
+    send: Option<Send>,
+}
+
+const WEBSOCKETS: [WebSocket; 7] = [
+    WebSocket { name: "strait", receive: receive::strait, send: Some(send::strait) },
+    WebSocket { name: "tungstenite", receive: receive::tungstenite, send: Some(send::tungstenite) },
+    WebSocket { name: "fastwebsockets", receive: receive::fastwebsockets, send: Some(send::fastwebsockets) },
+    WebSocket {
+        name: "tokio-websockets",
+        receive: receive::tokio_websockets,
+        send: Some(send::tokio_websockets),
+    },
+    WebSocket { name: "ws-framer", receive: receive::ws_framer, send: Some(send::ws_framer) },
+    WebSocket { name: "edge-ws", receive: receive::edge_ws, send: Some(send::edge_ws) },
+    WebSocket { name: "embedded-websocket", receive: receive::embedded_websocket, send: None },
+];
+
+/// Servers that take the frames of a client.
+pub fn receivers() -> impl Iterator<Item = Peer<Receive>> {
+    WEBSOCKETS.iter().map(|peer| Peer { name: peer.name, run: peer.receive })
+}
+
+/// Clients that make frames.
+pub fn senders() -> impl Iterator<Item = Peer<Send>> {
+    WEBSOCKETS.iter().filter_map(|peer| Some(Peer { name: peer.name, run: peer.send? }))
 }
 
 /// Takes frames, and hands out the payload of each.
@@ -57,7 +87,7 @@ pub fn payload(size: usize) -> Vec<u8> {
 /// Masked frames of [`payload`].
 pub fn websocket(size: usize) -> Vec<u8> {
     let mut wire = vec![];
-    (SENDERS[0].run)(&payload(size), size, &mut |frame| wire.extend_from_slice(frame));
+    send::strait(&payload(size), size, &mut |frame| wire.extend_from_slice(frame));
     wire
 }
 
@@ -68,15 +98,15 @@ pub fn websocket(size: usize) -> Vec<u8> {
 pub fn verify() {
     for size in SIZES {
         let (wire, expected) = (websocket(size), Checksum::of(&payload(size)));
-        for peer in &RECEIVERS {
+        for peer in receivers() {
             let mut sum = Checksum::new();
             (peer.run)(&wire, &mut |payload| sum.add(payload));
             assert_eq!(sum, expected, "{} receives {size} bytes", peer.name);
         }
-        for peer in &SENDERS {
+        for peer in senders() {
             let mut sum = Checksum::new();
             (peer.run)(&payload(size), size, &mut |frame| {
-                (RECEIVERS[0].run)(frame, &mut |payload| sum.add(payload));
+                receive::strait(frame, &mut |payload| sum.add(payload));
             });
             assert_eq!(sum, expected, "{} sends {size} bytes", peer.name);
         }
@@ -93,26 +123,26 @@ pub fn times(rounds: usize) -> Vec<Record> {
     for size in SIZES {
         let (wire, payload) = (websocket(size), payload(size));
         let mut receive: Vec<Box<dyn FnMut()>> = vec![];
-        for peer in &RECEIVERS {
+        for peer in receivers() {
             let wire = &wire;
             receive.push(Box::new(move || (peer.run)(black_box(wire), &mut look)));
         }
         records.extend(race(
             &format!("ws/receive/{size}"),
             frames(size),
-            RECEIVERS.map(|peer| peer.name),
+            receivers().map(|peer| peer.name),
             receive,
             rounds,
         ));
         let mut send: Vec<Box<dyn FnMut()>> = vec![];
-        for peer in &SENDERS {
+        for peer in senders() {
             let payload = &payload;
             send.push(Box::new(move || (peer.run)(black_box(payload), size, &mut look)));
         }
         records.extend(race(
             &format!("ws/send_masked/{size}"),
             frames(size),
-            SENDERS.map(|peer| peer.name),
+            senders().map(|peer| peer.name),
             send,
             rounds,
         ));
@@ -129,7 +159,7 @@ pub fn times(rounds: usize) -> Vec<Record> {
     records.extend(race(
         "spdy/headers/inflate",
         blocks.len(),
-        HEADERS.map(|peer| peer.name),
+        HEADERS.iter().map(|peer| peer.name),
         inflate,
         rounds,
     ));
@@ -141,14 +171,14 @@ fn look(payload: &[u8]) {
     black_box(payload.last());
 }
 
-fn race<const N: usize>(
+fn race(
     scenario: &str,
     count: usize,
-    names: [&str; N],
+    names: impl Iterator<Item = &'static str>,
     mut runs: Vec<Box<dyn FnMut() + '_>>,
     rounds: usize,
 ) -> Vec<Record> {
-    let mut least = [Duration::MAX; N];
+    let mut least = vec![Duration::MAX; runs.len()];
     for _ in 0..rounds {
         for (run, least) in runs.iter_mut().zip(&mut least) {
             let start = Instant::now();
@@ -160,5 +190,5 @@ fn race<const N: usize>(
         let nanoseconds = time.as_secs_f64() * 1e9 / f64::from(count as u32);
         Record::exact(scenario, name, "time a frame", "ns", nanoseconds)
     };
-    names.into_iter().zip(least).map(record).collect()
+    names.zip(least).map(record).collect()
 }

@@ -6,18 +6,6 @@ use strait::{Limits, Role, ws};
 use ws_framer::{WsFrame, WsRxFramer};
 
 use crate::wire::{READ, Wire};
-use crate::{Peer, Receive};
-
-/// Servers that take the frames of a client.
-pub const RECEIVERS: [Peer<Receive>; 7] = [
-    Peer { name: "strait", run: strait },
-    Peer { name: "tungstenite", run: tungstenite },
-    Peer { name: "fastwebsockets", run: fastwebsockets },
-    Peer { name: "tokio-websockets", run: tokio_websockets },
-    Peer { name: "ws-framer", run: ws_framer },
-    Peer { name: "edge-ws", run: edge_ws },
-    Peer { name: "embedded-websocket", run: embedded_websocket },
-];
 
 /// What a read has room for: that, and a frame that was begun.
 const ROOM: usize = 2 * READ + 16;
@@ -52,7 +40,7 @@ fn each_read(wire: &[u8], mut take: impl FnMut(&mut [u8], &mut [u8]) -> usize) {
     });
 }
 
-fn strait(wire: &[u8], sink: &mut dyn FnMut(&[u8])) {
+pub(crate) fn strait(wire: &[u8], sink: &mut dyn FnMut(&[u8])) {
     let mut receiver = ws::Receiver::new(Role::Server, &Limits::HOST);
     each_read(wire, |input, _| {
         let step = receiver.receive(input).expect("good frames");
@@ -63,7 +51,7 @@ fn strait(wire: &[u8], sink: &mut dyn FnMut(&[u8])) {
     });
 }
 
-fn tungstenite(wire: &[u8], sink: &mut dyn FnMut(&[u8])) {
+pub(crate) fn tungstenite(wire: &[u8], sink: &mut dyn FnMut(&[u8])) {
     use tungstenite::protocol::{Role, WebSocket, WebSocketConfig};
     let config = WebSocketConfig::default().read_buffer_size(READ);
     let mut socket = WebSocket::from_raw_socket(Wire::new(wire), Role::Server, Some(config));
@@ -72,7 +60,7 @@ fn tungstenite(wire: &[u8], sink: &mut dyn FnMut(&[u8])) {
     }
 }
 
-fn fastwebsockets(wire: &[u8], sink: &mut dyn FnMut(&[u8])) {
+pub(crate) fn fastwebsockets(wire: &[u8], sink: &mut dyn FnMut(&[u8])) {
     let mut socket =
         fastwebsockets::WebSocket::after_handshake(Wire::new(wire), fastwebsockets::Role::Server);
     let all = async {
@@ -83,7 +71,7 @@ fn fastwebsockets(wire: &[u8], sink: &mut dyn FnMut(&[u8])) {
     all.now_or_never().expect("memory is always ready");
 }
 
-fn tokio_websockets(wire: &[u8], sink: &mut dyn FnMut(&[u8])) {
+pub(crate) fn tokio_websockets(wire: &[u8], sink: &mut dyn FnMut(&[u8])) {
     let mut socket = tokio_websockets::ServerBuilder::new().serve(Wire::new(wire));
     let all = async {
         while let Some(Ok(message)) = socket.next().await {
@@ -93,7 +81,7 @@ fn tokio_websockets(wire: &[u8], sink: &mut dyn FnMut(&[u8])) {
     all.now_or_never().expect("memory is always ready");
 }
 
-fn ws_framer(wire: &[u8], sink: &mut dyn FnMut(&[u8])) {
+pub(crate) fn ws_framer(wire: &[u8], sink: &mut dyn FnMut(&[u8])) {
     BUFFERS.with_borrow_mut(|(buffer, _)| {
         let (mut framer, mut wire) = (WsRxFramer::new(buffer), Wire::new(wire));
         loop {
@@ -112,7 +100,7 @@ fn ws_framer(wire: &[u8], sink: &mut dyn FnMut(&[u8])) {
 }
 
 /// It has headers and masks; that a frame is whole is for its user to know.
-fn edge_ws(wire: &[u8], sink: &mut dyn FnMut(&[u8])) {
+pub(crate) fn edge_ws(wire: &[u8], sink: &mut dyn FnMut(&[u8])) {
     each_read(wire, |input, _| {
         let Ok((header, start)) = edge_ws::FrameHeader::deserialize(input) else { return 0 };
         let Some(payload) = input.get_mut(start..start + header.payload_len as usize) else { return 0 };
@@ -122,7 +110,7 @@ fn edge_ws(wire: &[u8], sink: &mut dyn FnMut(&[u8])) {
     });
 }
 
-fn embedded_websocket(wire: &[u8], sink: &mut dyn FnMut(&[u8])) {
+pub(crate) fn embedded_websocket(wire: &[u8], sink: &mut dyn FnMut(&[u8])) {
     let mut socket = WebSocketServer::new_server();
     let key = WebSocketKey::from("dGhlIHNhbXBsZSBub25jZQ==");
     socket.server_accept(&key, None, &mut [0; 256]).expect("an upgrade");

@@ -6,17 +6,6 @@ use strait::ws::{FrameHeader, MaskKeys, Masking as _, Opcode, Sender, mask};
 use ws_framer::WsTxFramer;
 
 use crate::wire::Wire;
-use crate::{Peer, Send};
-
-/// Clients that make frames, each with a key of its own.
-pub const SENDERS: [Peer<Send>; 6] = [
-    Peer { name: "strait", run: strait },
-    Peer { name: "tungstenite", run: tungstenite },
-    Peer { name: "fastwebsockets", run: fastwebsockets },
-    Peer { name: "tokio-websockets", run: tokio_websockets },
-    Peer { name: "ws-framer", run: ws_framer },
-    Peer { name: "edge-ws", run: edge_ws },
-];
 
 const ROOM: usize = 64 * 1024 + 64;
 
@@ -26,7 +15,7 @@ thread_local! {
 }
 
 /// What is read is put behind room for the header, so a frame is made where its payload lies.
-fn strait(payload: &[u8], size: usize, sink: &mut dyn FnMut(&[u8])) {
+pub(crate) fn strait(payload: &[u8], size: usize, sink: &mut dyn FnMut(&[u8])) {
     let sender = Sender::<320>::new(Role::Client);
     let mut keys = MaskKeys::new([7; 16]);
     BUFFER.with_borrow_mut(|buffer| {
@@ -45,7 +34,7 @@ fn strait(payload: &[u8], size: usize, sink: &mut dyn FnMut(&[u8])) {
     });
 }
 
-fn tungstenite(payload: &[u8], size: usize, sink: &mut dyn FnMut(&[u8])) {
+pub(crate) fn tungstenite(payload: &[u8], size: usize, sink: &mut dyn FnMut(&[u8])) {
     use tungstenite::Message;
     use tungstenite::protocol::{Role, WebSocket, WebSocketConfig};
     let config = WebSocketConfig::default().write_buffer_size(0);
@@ -58,7 +47,7 @@ fn tungstenite(payload: &[u8], size: usize, sink: &mut dyn FnMut(&[u8])) {
     }
 }
 
-fn fastwebsockets(payload: &[u8], size: usize, sink: &mut dyn FnMut(&[u8])) {
+pub(crate) fn fastwebsockets(payload: &[u8], size: usize, sink: &mut dyn FnMut(&[u8])) {
     use fastwebsockets::{Frame, Payload};
     BUFFER.with_borrow_mut(|buffer| {
         for payload in payload.chunks(size) {
@@ -69,7 +58,7 @@ fn fastwebsockets(payload: &[u8], size: usize, sink: &mut dyn FnMut(&[u8])) {
     });
 }
 
-fn tokio_websockets(payload: &[u8], size: usize, sink: &mut dyn FnMut(&[u8])) {
+pub(crate) fn tokio_websockets(payload: &[u8], size: usize, sink: &mut dyn FnMut(&[u8])) {
     use tokio_websockets::{ClientBuilder, Message};
     let mut socket = ClientBuilder::new().take_over(Wire::new(&[]));
     let all = async {
@@ -82,7 +71,7 @@ fn tokio_websockets(payload: &[u8], size: usize, sink: &mut dyn FnMut(&[u8])) {
     all.now_or_never().expect("memory is always ready");
 }
 
-fn ws_framer(payload: &[u8], size: usize, sink: &mut dyn FnMut(&[u8])) {
+pub(crate) fn ws_framer(payload: &[u8], size: usize, sink: &mut dyn FnMut(&[u8])) {
     BUFFER.with_borrow_mut(|buffer| {
         let mut framer = WsTxFramer::new(true, buffer);
         for payload in payload.chunks(size) {
@@ -96,7 +85,7 @@ fn ws_framer(payload: &[u8], size: usize, sink: &mut dyn FnMut(&[u8])) {
 }
 
 /// It leaves keys to its user, who takes ours.
-fn edge_ws(payload: &[u8], size: usize, sink: &mut dyn FnMut(&[u8])) {
+pub(crate) fn edge_ws(payload: &[u8], size: usize, sink: &mut dyn FnMut(&[u8])) {
     let mut keys = MaskKeys::new([7; 16]);
     BUFFER.with_borrow_mut(|buffer| {
         for payload in payload.chunks(size) {

@@ -1,10 +1,11 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::{Error, Result, anyhow, bail};
-use strait_scenarios::{Direction, Scenario};
+use anyhow::{Context as _, Error, Result, anyhow, bail, ensure};
+use strait_scenarios::{Direction, Fault, Scenario};
 
 use crate::traffic::Traffic;
 
@@ -25,6 +26,12 @@ pub(crate) struct Job {
     pub(crate) up: Count,
     /// Payload of stdout.
     pub(crate) down: Count,
+    stalls: Option<Fault>,
+    /// When one end has cut its connection off.
+    cut: OnceLock<Instant>,
+    /// The other end knows.
+    known: Latch,
+    news: Mutex<News>,
     failure: Mutex<Option<Error>>,
 }
 
@@ -39,6 +46,22 @@ pub(crate) enum Kind {
     Short,
     /// Answers heartbeats.
     Idle,
+    /// Is cut off by its client, after it has sent the traffic or while it takes some.
+    ClientLost(Direction),
+    /// Cuts its client off in the traffic's last frame.
+    UpstreamLost,
+}
+
+/// What one end has been told when the other one has cut its connection off.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum News {
+    /// Nothing: its connection has ended.
+    #[default]
+    Nothing,
+    /// That something has gone wrong.
+    Failure,
+    /// That all is well, which it is not.
+    Success,
 }
 
 /// Payload bytes of one direction.
@@ -58,6 +81,10 @@ impl Job {
             stop: AtomicBool::new(false),
             up: Count::default(),
             down: Count::default(),
+            stalls: scenario.faults.iter().copied().find(|fault| matches!(fault, Fault::Stalls { .. })),
+            cut: OnceLock::new(),
+            known: Latch::default(),
+            news: Mutex::default(),
             failure: Mutex::default(),
         })
     }
@@ -81,11 +108,37 @@ impl Job {
         self.stop.load(Ordering::Relaxed)
     }
 
+    /// One end cuts its connection off now.
+    pub(crate) fn cut(&self) {
+        self.cut.get_or_init(Instant::now);
+    }
+
+    /// The other end knows, and has been told so much.
+    pub(crate) fn knows(&self, news: News) {
+        *self.news.lock().unwrap_or_else(PoisonError::into_inner) = news;
+        self.known.open();
+    }
+
+    /// How long it took the other end to know, and what it was told. Waits for it.
+    pub(crate) fn outcome(&self) -> Result<(Duration, News)> {
+        let is_known = self.known.wait();
+        self.is_good()?;
+        let cut = self.cut.get().context("nobody was cut off")?;
+        ensure!(is_known, "the other end does not know after {PATIENCE:?}");
+        Ok((cut.elapsed(), *self.news.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    /// How whoever receives has to stall.
+    pub(crate) fn stalls(&self) -> Stalls {
+        Stalls { fault: self.stalls, taken: 0 }
+    }
+
     pub(crate) fn failed(&self, error: Error) {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
         self.stop();
         self.begun.open();
         self.go.open();
+        self.known.open();
     }
 
     /// Fails if anything has.
@@ -111,6 +164,25 @@ impl Job {
     /// Payload bytes that have arrived, both ways.
     pub(crate) fn arrived(&self) -> u64 {
         [&self.up, &self.down].map(|count| count.received.load(Ordering::Relaxed)).iter().sum()
+    }
+}
+
+/// A reader that does something else every now and then, or never.
+#[derive(Debug)]
+pub(crate) struct Stalls {
+    fault: Option<Fault>,
+    taken: u64,
+}
+
+impl Stalls {
+    /// So many bytes were read.
+    pub(crate) fn took(&mut self, count: u64) {
+        let Some(Fault::Stalls { every, milliseconds }) = self.fault else { return };
+        self.taken += count;
+        if self.taken >= every as u64 {
+            self.taken = 0;
+            thread::sleep(Duration::from_millis(milliseconds));
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use rustix::net::sockopt::set_socket_linger;
 use strait::Limits;
 use strait::leg::{Event, Framing};
 
@@ -30,6 +31,12 @@ impl Output {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         (&*self.stream).write_all(frames).context("cannot write")
     }
+}
+
+/// A leg that has to wait before a session can begin.
+pub(crate) trait Opening: Framing {
+    /// All streams are there.
+    fn is_open(&self) -> bool;
 }
 
 /// The receiving half of a connection, whose leg answers what wants an answer.
@@ -94,10 +101,10 @@ impl<L: Framing> Link<L> {
         Ok(())
     }
 
-    /// Writes what the leg has to say.
+    /// Writes what the leg has to say: what leaves may make room for more.
     pub(crate) fn answer(&mut self) -> Result<()> {
-        let pending = self.leg.pending();
-        if !pending.is_empty() {
+        while !self.leg.pending().is_empty() {
+            let pending = self.leg.pending();
             let count = pending.len();
             self.output.write(pending)?;
             self.leg.sent(count);
@@ -113,6 +120,11 @@ impl<L: Framing> Link<L> {
     /// Ends this side's half.
     pub(crate) fn shut_down(&self) {
         let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// Ends the connection at once, with an RST, when the last of its outputs is dropped.
+    pub(crate) fn reset(self) -> Result<()> {
+        Ok(set_socket_linger(&*self.stream, Some(Duration::ZERO))?)
     }
 
     /// Reads to the end of the connection, whatever comes. The session has ended: Go's handlers reset what is left of it.

@@ -7,7 +7,9 @@
 
 mod client;
 mod counted;
+mod delay;
 mod figures;
+mod forward;
 mod head;
 mod job;
 mod keeper;

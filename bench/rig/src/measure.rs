@@ -1,6 +1,7 @@
 pub(crate) mod allocations;
 pub(crate) mod bulk;
 pub(crate) mod idle;
+pub(crate) mod lost;
 pub(crate) mod round_trip;
 pub(crate) mod sessions;
 pub(crate) mod system_calls;

@@ -2,24 +2,29 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use strait_scenarios::{Direction, Leg, Pace, SCENARIOS, Scenario, Sessions};
+use strait_scenarios::{Direction, Fault, Leg, Pace, SCENARIOS, Scenario, Sessions};
 
 use crate::Arguments;
+use crate::delay::Delay;
 use crate::figures::Figures;
 use crate::job::Jobs;
 use crate::keeper::Keeper;
-use crate::measure::{Run, allocations, bulk, idle, round_trip, sessions, system_calls};
+use crate::measure::{Run, allocations, bulk, idle, lost, round_trip, sessions, system_calls};
 use crate::target::{Kind, Programs, Target};
 use crate::upstream::{ServerLeg, Upstream};
 
 /// What the short form measures.
-const SHORT: [&str; 7] = [
+const SHORT: [&str; 11] = [
     "stdin/log_line",
     "stdin/32KiB",
     "stdout/log_line",
     "stdout/32KiB",
     "echo/keystroke",
+    "tunnel/up/32KiB",
+    "tunnel/down/32KiB",
     "session/short",
+    "session/far",
+    "lost/stdout/32KiB",
     "idle/100",
 ];
 const SHORT_TARGETS: [Kind; 4] = [Kind::Strait, Kind::Go, Kind::Relay, Kind::Direct];
@@ -34,15 +39,23 @@ enum Figure {
     Bulk,
     RoundTrip,
     Sessions,
+    Far,
+    Lost,
     Idle,
 }
 
 impl Figure {
     /// `None` if the rig cannot run it.
     fn of(scenario: &Scenario) -> Option<Self> {
-        let is_exec = (scenario.client, scenario.upstream) == (Leg::WebSocket, Leg::Spdy);
-        if !is_exec || !scenario.faults.is_empty() {
-            return None;
+        match (scenario.client, scenario.upstream) {
+            (Leg::WebSocket | Leg::Tunnel, Leg::Spdy) => {}
+            _ => return None,
+        }
+        match scenario.faults {
+            [] | [Fault::Stalls { .. }] => {}
+            [Fault::ClientLost | Fault::UpstreamLost] => return Some(Self::Lost),
+            [Fault::Far(_)] => return Some(Self::Far),
+            _ => return None,
         }
         match (scenario.sessions, scenario.direction, scenario.pace) {
             (Sessions::InTurn(_), ..) => Some(Self::Sessions),
@@ -71,7 +84,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     // For the targets too, which inherit it.
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?;
-    let (rounds, seconds) = if arguments.short { (3, 0.25) } else { (5, 0.5) };
+    let (rounds, seconds) = if arguments.short { (2, 0.25) } else { (5, 0.5) };
     let (jobs, keeper) = (Jobs::default(), Keeper::start()?);
     let mut rig = Rig {
         programs: Programs {
@@ -157,6 +170,8 @@ impl Rig<'_> {
             }
             Figure::RoundTrip => self.rounds(scenario, targets, round_trip::measure),
             Figure::Sessions => self.rounds(scenario, targets, sessions::measure),
+            Figure::Lost => self.rounds(scenario, targets, lost::measure),
+            Figure::Far => self.far(scenario, targets),
             Figure::Idle => self.idle(scenario, targets),
         }
     }
@@ -168,7 +183,7 @@ impl Rig<'_> {
         measure: impl Fn(Run<'_>) -> Result<()>,
     ) -> Result<()> {
         for _ in 0..self.rounds {
-            for target in &mut *targets {
+            for target in targets.iter_mut().filter(|target| is_of_interest(scenario, target.kind)) {
                 let kind = target.kind;
                 measure(self.run(scenario, target))
                     .with_context(|| format!("{} through {kind}", scenario.name))?;
@@ -201,6 +216,22 @@ impl Rig<'_> {
         Ok(())
     }
 
+    /// Each target has a new process, between two relays that can delay.
+    fn far(&mut self, scenario: &'static Scenario, targets: &[Target]) -> Result<()> {
+        let to_upstream = Delay::start(self.upstream.address)?;
+        let is_wanted = |kind: &Kind| *kind != Kind::Direct && is_of_interest(scenario, *kind);
+        for kind in targets.iter().map(|target| target.kind).filter(is_wanted) {
+            let mut target = Target::start(kind, &self.programs, to_upstream.address)?;
+            let to_client = Delay::start(target.address)?;
+            target.address = to_client.address;
+            for _ in 0..self.rounds {
+                sessions::far(self.run(scenario, &mut target), &to_client, &to_upstream)
+                    .with_context(|| format!("{} through {kind}", scenario.name))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Each target has a new process, which remembers nothing of what others needed.
     fn idle(&mut self, scenario: &'static Scenario, targets: &[Target]) -> Result<()> {
         for kind in targets.iter().map(|target| target.kind).filter(|kind| *kind != Kind::Direct) {
@@ -222,6 +253,26 @@ impl Rig<'_> {
     }
 }
 
+/// With faults, and in port-forwards, one relay is as good as another.
+fn is_of_interest(scenario: &Scenario, kind: Kind) -> bool {
+    let is_plain = scenario.faults.is_empty() && scenario.pairs == 0;
+    is_plain || !matches!(kind, Kind::Copy | Kind::HaProxy)
+}
+
 fn is_demanded() -> bool {
     std::env::var_os("STRAIT_REQUIRE_PEERS").is_some_and(|value| value == "1")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_scenario_is_carried_by_the_rig_or_by_the_engine_alone() {
+        let cases = strait_bench::cases();
+        for scenario in SCENARIOS {
+            let is_engines = cases.iter().any(|case| case.name == format!("bridge/{}", scenario.name));
+            assert!(Figure::of(scenario).is_some() || is_engines, "nobody runs {}", scenario.name);
+        }
+    }
 }

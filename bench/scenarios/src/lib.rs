@@ -87,8 +87,20 @@ pub enum Sessions {
 pub enum Fault {
     /// A read brings this many bytes at most, wherever frames end: a TCP segment that travels alone.
     Pieces(usize),
-    /// The client's connection is reset, where a session would have ended in order.
+    /// The client's connection is reset where the session would have ended: behind what it has received, or in the middle of the
+    /// last frame that it sends.
     ClientLost,
+    /// Upstream's connection is reset in the middle of the last frame that it sends.
+    UpstreamLost,
+    /// Whoever receives reads nothing for this long behind so many bytes, again and again.
+    Stalls {
+        /// Bytes between two stalls.
+        every: usize,
+        /// How long one is.
+        milliseconds: u64,
+    },
+    /// A round trip to one of the two ends takes so many milliseconds.
+    Far(u64),
 }
 
 impl Scenario {
@@ -106,7 +118,7 @@ impl Scenario {
     pub fn read_limit(&self) -> usize {
         let limits = self.faults.iter().map(|fault| match *fault {
             Fault::Pieces(bytes) => bytes,
-            Fault::ClientLost => usize::MAX,
+            Fault::ClientLost | Fault::UpstreamLost | Fault::Stalls { .. } | Fault::Far(_) => usize::MAX,
         });
         limits.min().unwrap_or(usize::MAX)
     }

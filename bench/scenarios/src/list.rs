@@ -28,22 +28,31 @@ pub const SCENARIOS: &[Scenario] = &[
     exec("from_spdy/stdout/log_line", Direction::ToClient, LOG_LINE, 4096).reversed(),
     exec("from_spdy/stdout/32KiB", Direction::ToClient, &[32 * 1024], 16).reversed(),
     // Port-forwards: SPDY in a WebSocket, and channels of a WebSocket.
-    tunnel("tunnel/up/1KiB", Direction::ToUpstream, &[1024], 512, 1),
-    tunnel("tunnel/up/32KiB", Direction::ToUpstream, &[32 * 1024], 16, 1),
-    tunnel("tunnel/down/1KiB", Direction::ToClient, &[1024], 512, 1),
-    tunnel("tunnel/down/32KiB", Direction::ToClient, &[32 * 1024], 16, 1),
-    tunnel("tunnel/both/32KiB", Direction::Both, &[32 * 1024], 16, 1),
-    tunnel("tunnel/pairs/4KiB", Direction::Both, &[4096], 128, 16),
-    ports("ports/up/1KiB", Direction::ToUpstream, &[1024], 512, 1),
-    ports("ports/up/32KiB", Direction::ToUpstream, &[32 * 1024], 16, 1),
-    ports("ports/down/1KiB", Direction::ToClient, &[1024], 512, 1),
-    ports("ports/down/32KiB", Direction::ToClient, &[32 * 1024], 16, 1),
-    ports("ports/pairs/4KiB", Direction::Both, &[4096], 128, 16),
-    // A session that says one line and ends, again and again: in order, and cut off.
-    exec("session/short", Direction::ToClient, LOG_LINE, 1).sessions(Sessions::InTurn(256)),
-    exec("session/lost", Direction::ToClient, LOG_LINE, 1)
-        .sessions(Sessions::InTurn(256))
+    forward(Leg::Tunnel, "tunnel/up/1KiB", Direction::ToUpstream, &[1024], 512, 1),
+    forward(Leg::Tunnel, "tunnel/up/32KiB", Direction::ToUpstream, &[32 * 1024], 16, 1),
+    forward(Leg::Tunnel, "tunnel/down/1KiB", Direction::ToClient, &[1024], 512, 1),
+    forward(Leg::Tunnel, "tunnel/down/32KiB", Direction::ToClient, &[32 * 1024], 16, 1),
+    forward(Leg::Tunnel, "tunnel/both/32KiB", Direction::Both, &[32 * 1024], 16, 1),
+    forward(Leg::Tunnel, "tunnel/pairs/4KiB", Direction::Both, &[4096], 128, 16),
+    forward(Leg::Ports, "ports/up/1KiB", Direction::ToUpstream, &[1024], 512, 1),
+    forward(Leg::Ports, "ports/up/32KiB", Direction::ToUpstream, &[32 * 1024], 16, 1),
+    forward(Leg::Ports, "ports/down/1KiB", Direction::ToClient, &[1024], 512, 1),
+    forward(Leg::Ports, "ports/down/32KiB", Direction::ToClient, &[32 * 1024], 16, 1),
+    forward(Leg::Ports, "ports/pairs/4KiB", Direction::Both, &[4096], 128, 16),
+    // A session that says one line and ends, again and again, and one whose client and upstream are far away.
+    exec("session/short", Direction::ToClient, LOG_LINE, 1).sessions(IN_TURN),
+    exec("session/far", Direction::ToClient, LOG_LINE, 1).sessions(IN_TURN).with(&[Fault::Far(20)]),
+    // Sessions that are cut off: behind a line, and in the middle of what either end has to say.
+    exec("lost/line", Direction::ToClient, LOG_LINE, 1).sessions(IN_TURN).with(&[Fault::ClientLost]),
+    exec("lost/stdin/32KiB", Direction::ToUpstream, &[32 * 1024], 16)
+        .sessions(IN_TURN)
         .with(&[Fault::ClientLost]),
+    exec("lost/stdout/32KiB", Direction::ToClient, &[32 * 1024], 16)
+        .sessions(IN_TURN)
+        .with(&[Fault::UpstreamLost]),
+    // A reader that does something else every now and then.
+    exec("stalls/stdin/32KiB", Direction::ToUpstream, &[32 * 1024], 16).with(STALLS),
+    exec("stalls/stdout/32KiB", Direction::ToClient, &[32 * 1024], 16).with(STALLS),
     // Sessions that say nothing but their heartbeats.
     idle("idle/1", 1),
     idle("idle/10", 10),
@@ -59,6 +68,10 @@ const LOG_LINE: &[usize] = &[80];
 
 /// What a shell with a bit of everything makes.
 const MIXED: &[usize] = &[1, 1, 80, 1, 4096, 80, 80, 1024, 1, 32 * 1024, 80, 200];
+
+const IN_TURN: Sessions = Sessions::InTurn(256);
+
+const STALLS: &[Fault] = &[Fault::Stalls { every: 1024 * 1024, milliseconds: 5 }];
 
 /// TCP's payload of an Ethernet frame, with its time stamps.
 const SEGMENTS: &[Fault] = &[Fault::Pieces(1448)];
@@ -78,24 +91,15 @@ const fn exec(name: &'static str, direction: Direction, sizes: &'static [usize],
     }
 }
 
-const fn tunnel(
+const fn forward(
+    client: Leg,
     name: &'static str,
     direction: Direction,
     sizes: &'static [usize],
     frames: usize,
     pairs: usize,
 ) -> Scenario {
-    Scenario { client: Leg::Tunnel, pairs, ..exec(name, direction, sizes, frames) }
-}
-
-const fn ports(
-    name: &'static str,
-    direction: Direction,
-    sizes: &'static [usize],
-    frames: usize,
-    pairs: usize,
-) -> Scenario {
-    Scenario { client: Leg::Ports, pairs, ..exec(name, direction, sizes, frames) }
+    Scenario { client, pairs, ..exec(name, direction, sizes, frames) }
 }
 
 const fn idle(name: &'static str, sessions: usize) -> Scenario {

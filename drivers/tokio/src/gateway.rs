@@ -131,20 +131,21 @@ impl Gateway {
     }
 
     async fn connection(&self, stream: TcpStream, peer: SocketAddr, shutdown: Shutdown) {
-        let Some(visitor) = self.door.enter(stream, peer, &self.limits, &shutdown).await else { return };
+        // Boxed, as what follows: a session has to wait in no more memory than it needs itself.
+        let entering = Box::pin(self.door.enter(stream, peer, &self.limits, &shutdown));
+        let Some(visitor) = entering.await else { return };
         let route = self.route(&visitor, peer);
         let Visitor { stream: client, head } = visitor;
         match route {
             Way::Plain(request) => tokio::select! {
-                // Boxed, as what follows: a session has to wait in no more memory than it needs itself.
                 () = Box::pin(relay(&self.upstream, client, &head, request, &self.limits)) => {}
                 () = shutdown.closed() => {}
             },
             Way::Upgrade(route) => match self.door.admit(&shutdown) {
                 Ok(permit) => Box::pin(self.upgrade(client, peer, head, route, permit, &shutdown)).await,
-                Err(answer) => self.door.answer(client, &answer).await,
+                Err(answer) => Box::pin(self.door.answer(client, &answer)).await,
             },
-            Way::Answer(answer) => self.door.answer(client, &answer).await,
+            Way::Answer(answer) => Box::pin(self.door.answer(client, &answer)).await,
         }
     }
 

@@ -22,6 +22,7 @@ mod server;
 mod session;
 mod shutdown;
 mod stream;
+mod together;
 mod token;
 mod upstream;
 

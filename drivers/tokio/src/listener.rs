@@ -78,7 +78,8 @@ async fn accept<F>(
                     continue;
                 }
                 let open = options.metrics.connection();
-                let serving = serve(stream, peer);
+                // Boxed: a task that only waits for it would have room for it twice.
+                let serving = Box::pin(serve(stream, peer));
                 tasks.spawn(async move {
                     serving.await;
                     drop((open, slot));

@@ -13,6 +13,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use crate::hangup::{Tcp, Watch};
 use crate::overflow::Overflow;
 use crate::pool::{Pool, Pooled};
+use crate::together::together;
 
 /// Slices of one vectored write: a lane's segments and the control bytes before and behind them.
 const SLICES: usize = 66;
@@ -215,7 +216,7 @@ where
         // The engine's clock counts whole milliseconds; one more makes sure that the deadline has passed.
         let deadlines = [self.bridge.deadline(), self.overflow.deadline()];
         let Some(first) = deadlines.into_iter().flatten().min() else { return Poll::Pending };
-        let deadline = self.started + Duration::from_millis(first.as_millis() + 1);
+        let deadline = together(self.started + Duration::from_millis(first.as_millis() + 1));
         if self.timer.deadline() != deadline {
             self.timer.as_mut().reset(deadline);
         }

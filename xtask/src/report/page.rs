@@ -25,10 +25,17 @@ svg { width: 100%; font-size: 12px } .grid { stroke: #ccc; stroke-width: 0.5; fi
 table { border-collapse: collapse } td, th { border: 1px solid #ccc; padding: 0.2rem 0.5rem; text-align: left }";
 
 /// All charts, empty ones too.
-pub(crate) fn charts(records: &Records, history: &[Entry]) -> [Chart; 6] {
+pub(crate) fn charts(records: &Records, history: &[Entry]) -> [Chart; 8] {
     [
         throughput(records, "throughput-stdin", "Throughput over frame size, stdin", "stdin/"),
         throughput(records, "throughput-stdout", "Throughput over frame size, stdout", "stdout/"),
+        throughput(records, "throughput-up", "Throughput over frame size, port-forward, up", "tunnel/up/"),
+        throughput(
+            records,
+            "throughput-down",
+            "Throughput over frame size, port-forward, down",
+            "tunnel/down/",
+        ),
         latency(records),
         memory(records),
         instructions(records),
@@ -37,11 +44,11 @@ pub(crate) fn charts(records: &Records, history: &[Entry]) -> [Chart; 6] {
 }
 
 /// One page that needs nothing else.
-pub(crate) fn page(charts: &[Chart], table: &str) -> String {
+pub(crate) fn page(charts: &[Chart], tables: &[&str]) -> String {
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>Strait's lab</title>\n<style>{STYLE}</style>\n\
          <h1>Strait's lab</h1>\n<p>What each figure means, and how to measure: <code>docs/LAB.md</code>.</p>\n{}",
-        html(table)
+        tables.iter().copied().map(html).collect::<String>()
     );
     for chart in charts.iter().filter(|chart| !chart.is_empty()) {
         let caption = escaped(chart.title);
@@ -199,7 +206,7 @@ mod tests {
 
     #[test]
     fn charts_without_figures_are_left_out_of_the_page() {
-        let page = page(&charts(&Records::default(), &[]), "| a |\n|---|\n");
+        let page = page(&charts(&Records::default(), &[]), &["| a |\n|---|\n"]);
         assert!(!page.contains("<figure"), "{page}");
     }
 }

@@ -4,14 +4,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use strait::k8s::Channel;
-use strait_scenarios::Direction;
+use strait_scenarios::{Direction, Leg};
 
 use super::Run;
 use crate::client::{self, Client, Spdy, WebSocket};
+use crate::forward::{Forward, Tunnel};
 use crate::job::{Job, Kind};
 use crate::link::Room;
-use crate::traffic::encode;
+use crate::traffic::Way;
 use crate::upstream::join;
 
 /// Throughput, and CPU time of the target alone.
@@ -66,10 +66,11 @@ impl Carried {
 pub(crate) fn carry<T>(run: &mut Run<'_>, look: impl FnOnce(&Run<'_>, &Job) -> Result<T>) -> Result<T> {
     let job = Job::new(Kind::Carry(run.scenario.direction), run.scenario);
     let number = run.jobs.add(&job);
-    let carried = if run.target.kind.translates() {
-        through::<WebSocket, T>(run, &job, number, look)
-    } else {
-        through::<Spdy, T>(run, &job, number, look)
+    let carried = match (run.scenario.client, run.target.kind.translates()) {
+        (Leg::Tunnel, true) => through::<Tunnel, T>(run, &job, number, look),
+        (Leg::Tunnel, false) => through::<Forward, T>(run, &job, number, look),
+        (_, true) => through::<WebSocket, T>(run, &job, number, look),
+        (_, false) => through::<Spdy, T>(run, &job, number, look),
     };
     run.jobs.remove(number);
     // What has gone wrong at the other end is why the connection was lost.
@@ -86,11 +87,10 @@ fn through<C: Client, T>(
     number: u64,
     look: impl FnOnce(&Run<'_>, &Job) -> Result<T>,
 ) -> Result<T> {
-    let mut link = C::dial(run.target.address, number, Room::Bulk)?;
+    let mut link = C::dial(run.target.address, number, job, Room::Bulk)?;
     client::is_ready(&mut link, job)?;
-    let wire = job.traffic.encode(&mut link.leg, Channel::STDIN)?;
-    let mut end = Vec::new();
-    encode(&mut link.leg, Channel::STDIN, true, &[], &mut end)?;
+    let wire = job.traffic.encode(&mut link.leg, Way::Up)?;
+    let end = job.traffic.encode_end_of_input(&mut link.leg)?;
     let output = link.output();
     let sends = run.scenario.direction != Direction::ToClient;
     let sending = || {

@@ -75,7 +75,7 @@ fn through<C: Client>(run: &mut Run<'_>, upstream: &Keeper<ServerLeg>) -> Result
 fn open<C: Client>(run: &Run<'_>, keeper: &Keeper<C::Leg>) -> Result<()> {
     let job = Job::new(Kind::Idle, run.scenario);
     let number = run.jobs.add(&job);
-    let opened = C::dial(run.target.address, number, Room::Little).and_then(|mut link| {
+    let opened = C::dial(run.target.address, number, &job, Room::Little).and_then(|mut link| {
         client::is_ready(&mut link, &job)?;
         keeper.keep(link)
     });

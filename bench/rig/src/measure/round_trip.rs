@@ -4,14 +4,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use strait::k8s::Channel;
 
 use super::Run;
 use crate::client::{self, Client, Spdy, WebSocket};
 use crate::figures::quantile;
 use crate::job::{Job, Kind};
 use crate::link::Room;
-use crate::traffic::encode;
+use crate::traffic::Way;
 use crate::upstream::join;
 
 /// Messages are sent at this rate, whether or not those before have come back: slow enough for every target.
@@ -58,12 +57,11 @@ pub(crate) fn measure(mut run: Run<'_>) -> Result<()> {
 
 /// Nanoseconds of each message, and the target's CPU time for all of them.
 fn through<C: Client>(run: &Run<'_>, job: &Arc<Job>, number: u64) -> Result<(Vec<u64>, Option<Duration>)> {
-    let mut link = C::dial(run.target.address, number, Room::Bulk)?;
+    let mut link = C::dial(run.target.address, number, job, Room::Bulk)?;
     client::is_ready(&mut link, job)?;
-    let mut end = Vec::new();
     let size = run.scenario.sizes[0];
-    let messages = job.traffic.encode_each(&mut link.leg, Channel::STDIN)?;
-    encode(&mut link.leg, Channel::STDIN, true, &[], &mut end)?;
+    let messages = job.traffic.encode_each(&mut link.leg, Way::Up)?;
+    let end = job.traffic.encode_end_of_input(&mut link.leg)?;
     let output = link.output();
     let begun = Instant::now() + INTERVAL;
     let count = u64::try_from(run.time.as_micros() / INTERVAL.as_micros())? + WARM_UP;

@@ -1,5 +1,6 @@
 //! `strait exec` next to kubectl: the same bytes to and from the same `strait node`, in turn, with the wall-clock time and the CPU
 //! time (user and system) of each client: the least of some rounds, because whatever else runs only adds. Every run verifies how much has arrived.
+//! The floor is a third client, of this program's own, that does nothing but read and write.
 //!
 //! ```console
 //! $ cargo build --release -p strait-cli
@@ -8,12 +9,15 @@
 //!
 //! The arguments are the program, the MiB of each transfer and the rounds; `KUBECTL` names another kubectl than that in `PATH`.
 
+mod floor;
+
 use std::ffi::OsString;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use floor::FLOOR;
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
 const CHUNK: usize = 256 * 1024;
@@ -22,29 +26,41 @@ const CHUNK: usize = 256 * 1024;
 const TICKS: f64 = 100.0;
 
 fn main() -> io::Result<()> {
-    let mut arguments = std::env::args_os().skip(1);
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if let [first, rest @ ..] = &*arguments
+        && first == FLOOR
+    {
+        return floor::run(rest);
+    }
+    let mut arguments = arguments.into_iter();
     let strait = arguments.next().unwrap_or_else(|| "target/release/strait".into());
     let mut number =
         |default| arguments.next().and_then(|text| text.to_str()?.parse().ok()).unwrap_or(default);
     let (mib, rounds) = (number(1024), number(3));
     let kubectl = std::env::var_os("KUBECTL").unwrap_or_else(|| "kubectl".into());
-    let node = Node::start(&strait)?;
+    let (node, itself) = (Node::start(&strait)?, std::env::current_exe()?.into_os_string());
     println!("{mib} MiB each, best of {rounds}; CPU is user + system of the client");
     for (direction, run) in [("stdin", send as Transfer), ("stdout", receive)] {
-        let (mut ours, mut theirs) = (Figures::WORST, Figures::WORST);
+        let (mut ours, mut theirs, mut floor) = (Figures::WORST, Figures::WORST, Figures::WORST);
         for _ in 0..rounds {
-            ours.improve(&run(&mut client(&strait, "exec", &node.url), mib)?);
-            theirs.improve(&run(&mut client(&kubectl, "exec", &node.url), mib)?);
+            ours.improve(&run(&mut client(&strait, &node.url, direction), mib)?);
+            theirs.improve(&run(&mut client(&kubectl, &node.url, direction), mib)?);
+            floor.improve(&run(Command::new(&itself).args([FLOOR, &node.url, direction]), mib)?);
         }
-        for (name, figures) in [("strait", &ours), ("kubectl", &theirs)] {
+        for (name, figures) in [("strait", &ours), ("kubectl", &theirs), ("floor", &floor)] {
             let (wall, cpu) = (figures.wall.as_secs_f64(), figures.cpu);
-            let rate = f64::from(mib) * 1.048_576 / wall;
-            println!("{direction:<7} {name:<8} {wall:6.2} s  {rate:7.0} MB/s  CPU {cpu:6.2} s");
+            let (rate, cost) = (f64::from(mib) * 1.048_576 / wall, cpu / f64::from(mib) * 1024.0);
+            println!(
+                "{direction:<7} {name:<8} {wall:6.2} s  {rate:7.0} MB/s  CPU {cpu:6.2} s, {cost:5.2} s/GiB"
+            );
         }
         let (faster, cheaper) = (theirs.wall.as_secs_f64() / ours.wall.as_secs_f64(), ours.cpu / theirs.cpu);
         println!(
-            "{direction:<7} strait has {faster:.2} times the throughput, and {cheaper:.2} of the CPU time"
+            "{direction:<7} strait has {faster:.2} times the throughput of kubectl, and {cheaper:.2} of its CPU time"
         );
+        let (faster, cheaper) =
+            (theirs.wall.as_secs_f64() / floor.wall.as_secs_f64(), floor.cpu / theirs.cpu);
+        println!("{direction:<7} the floor {faster:.2} times, and {cheaper:.2}");
     }
     Ok(())
 }
@@ -65,15 +81,16 @@ impl Figures {
     }
 }
 
-fn client(program: &OsString, verb: &str, url: &str) -> Command {
+fn client(program: &OsString, url: &str, direction: &str) -> Command {
     let mut command = Command::new(program);
-    command.env("KUBECONFIG", "/dev/null").args([verb, "--server", url]);
+    command.env("KUBECONFIG", "/dev/null").args(["exec", "--server", url]);
+    command.args(if direction == "stdin" { &["-i", "demo", "--"][..] } else { &["demo", "--"] });
     command
 }
 
 /// Bytes to a command that counts them.
 fn send(command: &mut Command, mib: u32) -> io::Result<Figures> {
-    command.args(["-i", "demo", "--", "wc", "-c"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.args(["wc", "-c"]).stdin(Stdio::piped()).stdout(Stdio::piped());
     let begun = Instant::now();
     let mut child = command.spawn()?;
     let mut stdin = child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
@@ -91,10 +108,7 @@ fn send(command: &mut Command, mib: u32) -> io::Result<Figures> {
 /// Bytes from a command.
 fn receive(command: &mut Command, mib: u32) -> io::Result<Figures> {
     let bytes = bytes(mib).to_string();
-    command
-        .args(["demo", "--", "head", "-c", &bytes, "/dev/zero"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped());
+    command.args(["head", "-c", &bytes, "/dev/zero"]).stdin(Stdio::null()).stdout(Stdio::piped());
     let begun = Instant::now();
     let mut child = command.spawn()?;
     let mut stdout = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
