@@ -84,24 +84,24 @@ impl FrameHeader {
     pub fn write(&self, out: &mut [u8; Self::MAX]) -> usize {
         let first = if self.fin { FIN } else { 0 } | self.opcode as u8;
         let masked = if self.mask.is_some() { MASK } else { 0 };
-        // Byte by byte at fixed places: no bound is left to check, and a small build has no call for each piece.
+        // The key is written at fixed places, so that no bound is left to check.
         let key = self.mask.unwrap_or_default();
-        let len = self.len.to_be_bytes();
         let size = match self.len {
             0..=125 => {
-                [out[0], out[1]] = [first, masked | len[7]];
-                [out[2], out[3], out[4], out[5]] = key;
+                let [a, b, c, d] = key;
+                out[..6].copy_from_slice(&[first, masked | self.len as u8, a, b, c, d]);
                 2
             }
             126..=0xffff => {
-                [out[0], out[1], out[2], out[3]] = [first, masked | LEN_16, len[6], len[7]];
-                [out[4], out[5], out[6], out[7]] = key;
+                out[..2].copy_from_slice(&[first, masked | LEN_16]);
+                out[2..4].copy_from_slice(&(self.len as u16).to_be_bytes());
+                out[4..8].copy_from_slice(&key);
                 4
             }
             _ => {
-                [out[0], out[1]] = [first, masked | LEN_64];
-                [out[2], out[3], out[4], out[5], out[6], out[7], out[8], out[9]] = len;
-                [out[10], out[11], out[12], out[13]] = key;
+                out[..2].copy_from_slice(&[first, masked | LEN_64]);
+                out[2..10].copy_from_slice(&self.len.to_be_bytes());
+                out[10..14].copy_from_slice(&key);
                 10
             }
         };
