@@ -43,7 +43,51 @@ impl Case {
     }
 }
 
-/// All codecs and all bridges.
+/// All codecs and all bridges, with the registers of every x86-64; and behind them those of [`MASKING`] with AVX2, if the CPU has it.
+///
+/// They are last because a process that has once begun to use AVX2 goes on.
 pub fn cases() -> Vec<Case> {
+    let (plain, again) = (plain(), if has_avx2() { plain() } else { vec![] });
+    let masking = again.into_iter().filter(|case| MASKING.contains(&&*case.name));
+    plain.into_iter().chain(masking.map(with_avx2)).collect()
+}
+
+fn plain() -> Vec<Case> {
     codecs::cases().chain(bridges::cases()).collect()
+}
+
+/// Whether this machine can run the cases with AVX2.
+pub fn has_avx2() -> bool {
+    strait_simd::is_available()
+}
+
+/// Begins the names of cases with AVX2.
+pub const AVX2: &str = "avx2/";
+
+/// What masks or unmasks payload that is long enough for it.
+pub const MASKING: [&str; 15] = [
+    "mask/1024",
+    "mask/4096",
+    "mask/32768",
+    "mask/65536",
+    "ws/receive/1024",
+    "ws/receive/4096",
+    "ws/receive/32768",
+    "ws/receive/65536",
+    "ws/send_masked/32768",
+    "bridge/stdin/1KiB",
+    "bridge/stdin/4KiB",
+    "bridge/stdin/32KiB",
+    "bridge/ports/up/32KiB",
+    "bridge/tunnel/up/32KiB",
+    "bridge/from_spdy/stdin/32KiB",
+];
+
+fn with_avx2(case: Case) -> Case {
+    let prepare = case.prepare;
+    let prepare = Box::new(move || {
+        assert!(strait_simd::install(), "the CPU has AVX2");
+        prepare()
+    });
+    Case { name: format!("{AVX2}{}", case.name), prepare, ..case }
 }

@@ -1,7 +1,7 @@
 //! Each case once, verified: what the benchmarks carry is right.
 
 use strait::bridge::Side;
-use strait_bench::{Traffic, cases};
+use strait_bench::{AVX2, MASKING, Traffic, cases, has_avx2};
 use strait_scenarios::{SCENARIOS, Scenario};
 
 #[test]
@@ -20,6 +20,18 @@ fn names_are_unique() {
     for (index, case) in cases.iter().enumerate() {
         assert!(cases[..index].iter().all(|other| other.name != case.name), "{}", case.name);
     }
+}
+
+#[test]
+fn what_masks_is_there_with_avx2_too() {
+    if !has_avx2() {
+        eprintln!("SKIPPED: this CPU has no AVX2");
+        return;
+    }
+    let names: Vec<_> = cases().into_iter().map(|case| case.name).collect();
+    let last: Vec<_> = names.iter().filter_map(|name| name.strip_prefix(AVX2)).collect();
+    assert_eq!(last.len(), MASKING.len());
+    assert!(names[names.len() - last.len()..].iter().all(|name| name.starts_with(AVX2)), "behind all others");
 }
 
 #[test]

@@ -67,6 +67,8 @@ mod mask;
 mod receive;
 mod send;
 mod utf8;
+#[cfg(target_arch = "x86_64")]
+mod wide;
 
 pub use close::CloseCode;
 pub use error::ProtocolError;
@@ -77,3 +79,5 @@ pub use mask::mask;
 pub use receive::{Event, Receiver};
 pub use send::Sender;
 pub use utf8::{InvalidUtf8, Utf8Validator};
+#[cfg(target_arch = "x86_64")]
+pub use wide::{MASK_BLOCK, MaskBlocks, mask_blocks_with};

@@ -96,6 +96,7 @@ pub fn websocket(size: usize) -> Vec<u8> {
 /// # Panics
 /// If one does not.
 pub fn verify() {
+    strait_simd::install();
     for size in SIZES {
         let (wire, expected) = (websocket(size), Checksum::of(&payload(size)));
         for peer in receivers() {
@@ -119,6 +120,7 @@ pub fn verify() {
 
 /// Times of all, in nanoseconds a frame: the least of rounds in which they take turns.
 pub fn times(rounds: usize) -> Vec<Record> {
+    strait_simd::install();
     let mut records = vec![];
     for size in SIZES {
         let (wire, payload) = (websocket(size), payload(size));

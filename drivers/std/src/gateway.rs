@@ -46,6 +46,7 @@ pub struct Gateway {
 impl Gateway {
     /// A gateway in front of the API server at `authority`, `host:port`, which it speaks SPDY to.
     pub fn new(authority: impl Into<String>) -> Self {
+        strait_simd::install();
         let options = ServerOptions::default();
         Self {
             authority: authority.into(),

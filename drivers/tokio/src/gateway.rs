@@ -56,6 +56,7 @@ pub struct Gateway {
 impl Gateway {
     /// A gateway in front of `upstream`, with [`ServerOptions::default`].
     pub fn new(upstream: Upstream) -> Self {
+        strait_simd::install();
         Self {
             upstream,
             limits: Limits::HOST,

@@ -78,6 +78,7 @@ impl Node {
     /// A node that answers as the pod `name` in the namespace `default`, with [`ServerOptions::default`] and
     /// without a main process: commands can be run in the pod, but there is nothing to attach to.
     pub fn new(name: &str) -> Self {
+        strait_simd::install();
         Self {
             pods: vec![Pod { stdin: false, tty: false, ..Pod::new(name, SystemTime::now()) }],
             main: None,

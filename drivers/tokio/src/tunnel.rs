@@ -65,6 +65,7 @@ impl<T> TunnelStream<T> {
     }
 
     fn new(io: T, behind: &[u8], role: Role, keys: Option<MaskKeys>, limits: &Limits) -> Self {
+        strait_simd::install();
         let mut input = vec![0; INPUT.max(behind.len())].into_boxed_slice();
         input[..behind.len()].copy_from_slice(behind);
         let interval = limits.ping_interval;

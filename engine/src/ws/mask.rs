@@ -1,10 +1,21 @@
 /// Masks or unmasks `bytes` where they lie: XORs each with a byte of `key` in turn (RFC 6455 section 5.3).
 ///
 /// `offset` is the place of the first byte in its frame's payload; only its two lowest bits matter. The
-/// slice needs no alignment. Works on words of eight bytes, which the compiler joins into vectors.
+/// slice needs no alignment. Works on words of eight bytes, which the compiler joins into vectors. Where a driver has given it something
+/// wider, that masks what is long.
 #[inline]
 pub fn mask(key: [u8; 4], offset: usize, bytes: &mut [u8]) {
     let key = rotate(key, offset);
+    #[cfg(target_arch = "x86_64")]
+    if bytes.len() >= super::wide::LONG {
+        return super::wide::mask(key, bytes);
+    }
+    mask_by_words(key, bytes);
+}
+
+/// With the registers of every CPU of this architecture.
+#[inline]
+pub(super) fn mask_by_words(key: [u8; 4], bytes: &mut [u8]) {
     let word = double(key);
     let (blocks, tail) = bytes.as_chunks_mut::<BLOCK>();
     for block in blocks {

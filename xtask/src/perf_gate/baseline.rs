@@ -113,15 +113,19 @@ impl Baseline {
         self
     }
 
-    /// Without `counts`, counts are not compared.
-    pub(super) fn compare(&self, figures: &[Figure], counts: bool) -> Vec<(String, Verdict)> {
+    /// Counts are compared, and have to be there, if `counts` says so of their name.
+    pub(super) fn compare(
+        &self,
+        figures: &[Figure],
+        counts: impl Fn(&str) -> bool,
+    ) -> Vec<(String, Verdict)> {
         let mut measured: BTreeMap<&str, &Figure> =
             figures.iter().map(|figure| (&*figure.name, figure)).collect();
         let mut verdicts = vec![];
         for (name, &(rule, from)) in &self.figures {
             let verdict = match measured.remove(&**name) {
+                _ if rule == Rule::Count && !counts(name) => Verdict::NotCompared,
                 None => Verdict::Missing,
-                Some(_) if rule == Rule::Count && !counts => Verdict::NotCompared,
                 Some(figure) => rule.judge(from, figure.value),
             };
             verdicts.push((name.clone(), verdict));
@@ -210,7 +214,7 @@ mod tests {
 
     fn verdict(unit: &str, from: f64, to: f64) -> Verdict {
         let baseline = Baseline::of("", &[figure("it", unit, from)]);
-        baseline.compare(&[figure("it", unit, to)], true)[0].1
+        baseline.compare(&[figure("it", unit, to)], |_| true)[0].1
     }
 
     #[test]
@@ -248,7 +252,7 @@ mod tests {
     fn what_is_measured_and_what_is_committed_have_to_be_the_same_figures() {
         let baseline = Baseline::of("", &[figure("old", "instructions", 1.0)]);
         let verdicts =
-            baseline.compare(&[figure("new", "instructions", 2.0), figure("time", "s", 3.0)], true);
+            baseline.compare(&[figure("new", "instructions", 2.0), figure("time", "s", 3.0)], |_| true);
         assert_eq!(verdicts, [("old".to_owned(), Verdict::Missing), ("new".to_owned(), Verdict::New(2.0))]);
         assert!(verdicts.iter().all(|(_, verdict)| verdict.is_failure()));
     }
@@ -257,9 +261,18 @@ mod tests {
     fn counts_of_another_compiler_are_not_compared_and_all_else_is() {
         let before = [figure("count", "instructions", 1.0), figure("exact", "calls", 1.0)];
         let after = [figure("count", "instructions", 9.0), figure("exact", "calls", 9.0)];
-        let verdicts = Baseline::of("", &before).compare(&after, false);
+        let verdicts = Baseline::of("", &before).compare(&after, |_| false);
         assert_eq!(verdicts[0].1, Verdict::NotCompared);
         assert!(verdicts[1].1.is_failure());
+    }
+
+    #[test]
+    fn counts_that_this_machine_cannot_measure_are_not_missing_and_all_others_are_compared() {
+        let before = ["plain", "wide"].map(|name| figure(name, "instructions", 100.0));
+        let after = [figure("plain", "instructions", 200.0)];
+        let verdicts = Baseline::of("", &before).compare(&after, |name| name != "wide");
+        assert_eq!(verdicts[0].1, Verdict::Changed { from: 100.0, to: 200.0 });
+        assert_eq!(verdicts[1].1, Verdict::NotCompared);
     }
 
     #[test]

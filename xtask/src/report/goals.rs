@@ -111,9 +111,15 @@ pub(crate) const GOALS: [Goal; 18] = [
         "bridge/stdout/32KiB",
         150.0,
     ),
-    // 200 a frame and 0.15 for each of 32,768 bytes.
+    // 200 a frame and 0.15 for each of 32,768 bytes. Nearly every x86-64 has AVX2.
     engine(
-        "WebSocket → SPDY in the engine, 32 KiB",
+        "WebSocket → SPDY in the engine, 32 KiB, AVX2",
+        "≤ 200 instructions a frame + 0.15 a byte",
+        "avx2/bridge/stdin/32KiB",
+        5115.0,
+    ),
+    engine(
+        "WebSocket → SPDY in the engine, 32 KiB, any x86-64",
         "≤ 200 instructions a frame + 0.15 a byte",
         "bridge/stdin/32KiB",
         5115.0,

@@ -54,6 +54,7 @@ impl Forwarding {
         if transport == Transport::Spdy {
             return Running::new(Link::new(io, ports, &behind, &limits), local, limits).run();
         }
+        strait_simd::install();
         let leg = Tunnelled::client(ports, &limits, MaskKeys::new(seed));
         Running::new(Link::new(io, leg, &behind, &limits), local, limits).run()
     }

@@ -77,6 +77,7 @@ impl Process {
                 let link = Link::new(io, leg, &behind, &limits);
                 return Running::new(link, pipes, orders, what, &limits).run();
             }
+            strait_simd::install();
             let leg = WebSocketLeg::client(protocol, &limits, MaskKeys::new(seed));
             let link = Link::new(io, leg, &behind, &limits);
             Running::new(link, pipes, orders, what, &limits).run()

@@ -120,6 +120,7 @@ impl Session {
             Ok(seed) => seed,
             Err(error) => return Err(SessionError::lost("the exit status", Some(io::Error::other(error)))),
         };
+        strait_simd::install();
         let leg = WebSocketLeg::client(protocol, &limits, MaskKeys::new(seed));
         Running::new(io, leg, &behind, (asked, verb), streams, &limits).run().await
     }
