@@ -21,7 +21,10 @@ pub(super) fn mask_by_words(key: [u8; 4], bytes: &mut [u8]) {
     for block in blocks {
         mask_words(word, block);
     }
-    let tail = mask_words(word, tail);
+    // What is left has each of these once at most, and none where a block is a word.
+    let tail = mask_one::<32>(word, tail);
+    let tail = mask_one::<16>(word, tail);
+    let tail = mask_one::<8>(word, tail);
     // Seven bytes at most, and eight are a multiple of the key's four: the key starts over.
     let (words, tail) = tail.as_chunks_mut();
     if let Some(bytes) = words.first_mut() {
@@ -36,14 +39,22 @@ pub(super) fn mask_by_words(key: [u8; 4], bytes: &mut [u8]) {
 /// loop. That takes up to half the time on a host, and code that a microcontroller has no room for.
 const BLOCK: usize = if cfg!(target_pointer_width = "64") { 64 } else { 8 };
 
-/// Masks all whole words, and returns what is behind them.
+/// Masks the first `N` bytes, if there are so many, and returns what is behind them.
 #[inline]
-fn mask_words(word: u64, bytes: &mut [u8]) -> &mut [u8] {
-    let (words, tail) = bytes.as_chunks_mut();
-    for bytes in words {
-        *bytes = (u64::from_ne_bytes(*bytes) ^ word).to_ne_bytes();
+fn mask_one<const N: usize>(word: u64, bytes: &mut [u8]) -> &mut [u8] {
+    let (whole, tail) = bytes.as_chunks_mut::<N>();
+    if let Some(whole) = whole.first_mut() {
+        mask_words(word, whole);
     }
     tail
+}
+
+/// Masks all words of a multiple of eight bytes.
+#[inline]
+fn mask_words(word: u64, bytes: &mut [u8]) {
+    for bytes in bytes.as_chunks_mut().0 {
+        *bytes = (u64::from_ne_bytes(*bytes) ^ word).to_ne_bytes();
+    }
 }
 
 /// The key as it looks from `offset` bytes into the payload: its byte `offset % 4` first.
@@ -53,9 +64,11 @@ pub(super) const fn rotate(key: [u8; 4], offset: usize) -> [u8; 4] {
 }
 
 /// Two keys in a row, as a word in the machine's own byte order.
+// Not of eight bytes: the compiler would put them together one by one.
 #[inline]
-const fn double([a, b, c, d]: [u8; 4]) -> u64 {
-    u64::from_ne_bytes([a, b, c, d, a, b, c, d])
+const fn double(key: [u8; 4]) -> u64 {
+    let key = u32::from_ne_bytes(key) as u64;
+    key << 32 | key
 }
 
 #[cfg(test)]

@@ -21,7 +21,9 @@ pub fn mask_blocks_with(masker: &'static MaskBlocks) -> bool {
     GIVEN.set(masker).is_ok()
 }
 
-/// Masks what is at least [`LONG`], the blocks of it with what was given. Not inlined: short payload is to cost no more for it than one comparison.
+/// Masks what is at least [`LONG`], the blocks of it with what was given. Called cold, so that the registers that the call costs its caller are
+/// saved next to it and short payload pays for no more than one comparison.
+#[cold]
 #[inline(never)]
 pub(super) fn mask(key: [u8; 4], bytes: &mut [u8]) {
     let Some(masker) = GIVEN.get() else { return mask_by_words(key, bytes) };
