@@ -11,13 +11,14 @@ const PIECE: usize = 32;
 pub(crate) fn shift(bytes: &mut [u8], from: Range<usize>, to: usize) {
     let Some(gap) = from.start.checked_sub(to) else { return };
     let Some(bytes) = bytes.get_mut(to..from.end) else { return };
-    match bytes.len().saturating_sub(gap) {
-        0 => {}
-        1..4 => each(bytes, gap),
-        4..8 => ends::<4>(bytes, gap),
-        8..16 => ends::<8>(bytes, gap),
-        16..PIECE => ends::<16>(bytes, gap),
+    let Some(source) = bytes.get(gap..) else { return };
+    match source.len() {
         PIECE.. => pieces(bytes, gap),
+        16..PIECE => ends::<16>(bytes, gap),
+        8..16 => ends::<8>(bytes, gap),
+        4..8 => ends::<4>(bytes, gap),
+        1..4 => each(bytes, gap),
+        0 => {}
     }
 }
 

@@ -21,6 +21,10 @@ const END: usize = 8;
 /// Most payload bytes that small frames are merged into; upstream's own writers stop at 32 KiB.
 const MERGED: usize = 32 * 1024;
 
+/// A payload whose length a WebSocket header tells in two bytes, with what legs put in front of it (a channel, a SPDY header). Where the input may be
+/// longer, the six bytes more that its header might take are not waited for: they would be there only when the output has been written.
+const SHORT: usize = 0xff00;
+
 /// Most bytes that a lane holds for the end of its session.
 const HELD: usize = 4096;
 
@@ -353,7 +357,12 @@ impl<B: Memory, const S: usize> Lane<B, S> {
     #[inline]
     pub(crate) fn has_room<L: Framing>(&self, lead: usize, leg: &L) -> bool {
         let () = Self::HOLDS_TWO;
-        self.start + lead >= self.floor() + self.header_max(leg) && self.segments.len() + 1 < S
+        self.fits(lead, self.header_max(leg))
+    }
+
+    #[inline]
+    fn fits(&self, lead: usize, header: usize) -> bool {
+        self.start + lead >= self.floor() + header && self.segments.len() + 1 < S
     }
 
     /// Most that `leg` puts in front of what there is of the input, and of what it may be merged with.
@@ -375,19 +384,31 @@ impl<B: Memory, const S: usize> Lane<B, S> {
         if !SHORT_WAY {
             return false;
         }
-        let header = self.header_max(to);
+        let (all, short) = (self.header_max(to), to.header_max(SHORT));
+        let (header, window) = if all > short { (short, SHORT) } else { (all, MAX_LENGTH as usize) };
+        let mut floor = self.floor();
         let mut passed = false;
-        while self.segments.len() + 1 < S
-            && let lead = (self.floor() + header).saturating_sub(self.start)
-            && let Some(Payload { channel, range }) = from.pass(self.input(), lead, channels)
-        {
-            let at = self.consume(range.end);
-            carried.add(channel, range.len());
-            let payload = at + range.start..at + range.end;
-            if !payload.is_empty() && !self.merge(channel, &payload) {
-                self.begin(to, channel, payload);
-            }
+        let mut is_full = self.segments.len() + 1 >= S;
+        while !is_full {
+            let (start, lead) = (self.start, (floor + header).saturating_sub(self.start));
+            // Within the buffer, so nothing overflows.
+            let end = self.end.min(start.wrapping_add(window));
+            let Some(input) = self.buffer.as_mut().get_mut(start..end) else { break };
+            let Some(Payload { channel, range }) = from.pass(input, lead, channels) else { break };
+            let payload = start + range.start..start + range.end;
+            self.start = payload.end;
             passed = true;
+            carried.add(channel, payload.end.wrapping_sub(payload.start));
+            if payload.is_empty() {
+                continue;
+            }
+            if let Some(end) = self.merge(channel, &payload) {
+                floor = end;
+            } else {
+                self.begin(to, channel, payload);
+                floor = self.floor();
+                is_full = self.segments.len() + 1 >= S;
+            }
         }
         passed
     }
@@ -396,6 +417,9 @@ impl<B: Memory, const S: usize> Lane<B, S> {
     /// has to be written first. So a lane that was not made for a leg whose payload grows is slow, and not stuck.
     #[cold]
     pub(crate) fn part_with_room<L: Framing>(&self, lead: usize, leg: &L) -> Option<usize> {
+        if SHORT_WAY && self.fits(lead, leg.header_max(SHORT)) {
+            return Some(SHORT);
+        }
         if self.has_output() || self.open.is_some() {
             return None;
         }
@@ -413,7 +437,7 @@ impl<B: Memory, const S: usize> Lane<B, S> {
         if payload.is_empty() {
             return true;
         }
-        self.merge(channel, &payload) || self.begin(leg, channel, payload)
+        self.merge(channel, &payload).is_some() || self.begin(leg, channel, payload)
     }
 
     /// Adds payload to the output as the beginning of a frame. False as in [`data`](Self::data).
@@ -431,19 +455,20 @@ impl<B: Memory, const S: usize> Lane<B, S> {
         framed
     }
 
-    /// Adds a small payload to the frame that is kept open, if that is of the same channel.
+    /// Adds a small payload to the frame that is kept open, if that is of the same channel. Says where that ends then.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "25 of 190 instructions that a small frame takes")]
-    fn merge(&mut self, channel: Channel, payload: &Range<usize>) -> bool {
-        let Some(open) = &mut self.open else { return false };
-        let merged = open.payload.len() + payload.len();
-        if payload.len() >= SMALL || open.channel != channel || merged > MERGED {
-            return false;
-        }
+    fn merge(&mut self, channel: Channel, payload: &Range<usize>) -> Option<usize> {
+        let open = self.open.as_mut()?;
         let at = open.payload.end;
-        open.payload.end += payload.len();
+        let len = payload.end.wrapping_sub(payload.start);
+        let end = at.wrapping_add(len);
+        if len >= SMALL || open.channel != channel || end - open.payload.start > MERGED {
+            return None;
+        }
+        open.payload.end = end;
         self.relocate(payload.clone(), at);
-        true
+        Some(end)
     }
 
     /// True if there is room for a frame that ends a stream, behind all data.

@@ -8,6 +8,9 @@ use crate::ws::{self, CloseCode, FrameHeader, Masking, Opcode};
 /// Room for the answer to any frame and a Close, and for a heartbeat of this end's own: two empty masked frames.
 pub(super) const OUTBOX: usize = ws::Sender::<276>::ANSWER + 2 * (2 + 4);
 
+/// The header of most of a server's frames, those of 126 to 65,535 bytes.
+const UNMASKED: usize = 4;
+
 /// A WebSocket as every leg on one has it: messages in pieces; pings and the Close answered, in an outbox of `N` bytes.
 #[derive(Debug)]
 pub(super) struct Messages<M, const N: usize = OUTBOX> {
@@ -119,8 +122,14 @@ impl<M: Masking, const N: usize> Messages<M, N> {
         }
         let mut bytes = [0; FrameHeader::MAX];
         header.write(&mut bytes);
-        let front = buffer.get_mut(start..)?.get_mut(..size)?;
-        for (to, from) in front.iter_mut().zip(bytes) {
+        let front = buffer.get_mut(start..)?;
+        if size == UNMASKED
+            && let (Some(from), Some(to)) = (bytes.first_chunk(), front.first_chunk_mut::<UNMASKED>())
+        {
+            *to = *from;
+            return Some(start);
+        }
+        for (to, from) in front.get_mut(..size)?.iter_mut().zip(bytes) {
             *to = from;
         }
         Some(start)

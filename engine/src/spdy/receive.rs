@@ -170,32 +170,38 @@ impl<B: HeaderBlocks> Receiver<B> {
     /// `lead` bytes of header and no flags.
     #[inline]
     pub(crate) fn pass(&mut self, input: &[u8], stream: StreamId, lead: usize) -> Option<Range<usize>> {
-        let (left, start) = match self.state {
-            State::Frame => {
-                // Control bit, stream, flags and length: all but the length is known.
-                let header = u64::from_be_bytes(*input.first_chunk()?);
-                if header >> 24 != u64::from(stream.get()) << 8 {
-                    return None;
-                }
-                ((header & u64::from(frame::MAX_LENGTH)) as u32, frame::DATA_HEADER)
+        if let State::Frame = self.state {
+            let (header, payload) = input.split_first_chunk()?;
+            // Control bit, stream, flags and length: all but the length is known.
+            let header = u64::from_be_bytes(*header);
+            let left = header & u64::from(frame::MAX_LENGTH);
+            if header >> 24 != u64::from(stream.get()) << 8 || left == 0 || frame::DATA_HEADER < lead {
+                return None;
             }
-            State::Data { stream: current, fin: false, left } if current == stream => (left, 0),
-            _ => return None,
-        };
-        let available = input.len().checked_sub(start).filter(|available| *available > 0)?;
-        if left == 0 || start < lead {
+            // Of 24 bits.
+            self.count(left as u32);
+            let mut piece = left as usize;
+            if payload.len() < piece {
+                piece = payload.len();
+                self.state = State::Data { stream, fin: false, left: left as u32 - piece as u32 };
+            }
+            return Some(frame::DATA_HEADER..frame::DATA_HEADER + piece);
+        }
+        self.pass_more(input, stream, lead)
+    }
+
+    /// The same within a frame. Apart, because there are small frames by the hundred in a read, and this once.
+    #[cold]
+    #[inline(never)]
+    fn pass_more(&mut self, input: &[u8], stream: StreamId, lead: usize) -> Option<Range<usize>> {
+        let State::Data { stream: current, fin: false, left } = self.state else { return None };
+        if current != stream || left == 0 || input.is_empty() || lead > 0 {
             return None;
         }
-        if start > 0 {
-            self.count(left);
-        }
-        let piece = left.min(u32::try_from(available).unwrap_or(u32::MAX));
-        if piece < left {
-            self.state = State::Data { stream, fin: false, left: left - piece };
-        } else if start == 0 {
-            self.state = State::Frame;
-        }
-        Some(start..start.wrapping_add(piece as usize))
+        let piece = input.len().min(left as usize);
+        let left = left - piece as u32;
+        self.state = if left == 0 { State::Frame } else { State::Data { stream, fin: false, left } };
+        Some(0..piece)
     }
 
     /// Header bytes that are sure to come before the next payload byte: none within a DATA frame. `None` within a

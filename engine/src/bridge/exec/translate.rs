@@ -29,6 +29,9 @@ impl<C: Leg, U: Leg> ExecBridge<C, U> {
             {
                 self.liveness.heard(Side::Client, now);
                 self.liveness.active(now);
+                if !lane.has_input() {
+                    break Flow::NeedInput;
+                }
             }
             let mut len = usize::MAX;
             match (self.client.lead(lane.peek()), &upstream) {
@@ -161,6 +164,9 @@ impl<C: Leg, U: Leg> ExecBridge<C, U> {
             {
                 self.liveness.heard(Side::Upstream, now);
                 self.liveness.active(now);
+                if !lane.has_input() && !self.upstream_side.ended {
+                    break Flow::NeedInput;
+                }
             }
             let mut len = usize::MAX;
             if let Some(lead) = upstream.lead(lane.peek()) {

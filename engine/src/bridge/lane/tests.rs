@@ -100,6 +100,17 @@ fn a_frame_of_more_than_64_kib_stays_where_it_was_read() {
 }
 
 #[test]
+fn frames_are_passed_on_at_once_although_all_of_the_input_would_want_a_longer_header() {
+    let mut session = Session::running(ALL, 80_000);
+    let payloads = [vec![1; 200], vec![2; 32_768], vec![3; 32_768], vec![4; 6000]];
+    let frames: Vec<_> = payloads.iter().map(|payload| data(STDOUT, payload)).collect();
+    fill(&mut session.down, &frames.concat());
+    assert_eq!(session.bridge.translate(Side::Upstream, &mut session.down, session.now), Flow::NeedInput);
+    let expected = payloads.map(|payload| ToClient::Message(Channel::STDOUT, payload));
+    assert_eq!(read_as_client(&output(&session.down)), expected);
+}
+
+#[test]
 fn small_frames_of_one_channel_become_one_frame() {
     let mut session = Session::running(ALL, 4096);
     let keys: Vec<u8> = (0..100).collect();
