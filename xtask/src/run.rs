@@ -19,7 +19,16 @@ pub(crate) fn target() -> PathBuf {
 pub(crate) struct Run(Command);
 
 pub(crate) fn command(program: impl AsRef<OsStr>) -> Run {
-    Run(Command::new(program))
+    let mut command = Command::new(program);
+    // What cargo tells a chore about its package would look like a changed environment to some build scripts: with it, each build
+    // of a chore and each one of a test would compile the same crates again.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(name);
+        }
+    }
+    Run(command)
 }
 
 pub(crate) fn cargo<const N: usize>(arguments: [&str; N]) -> Result<()> {
