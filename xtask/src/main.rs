@@ -24,6 +24,7 @@ use std::path::PathBuf;
 
 use std::fs;
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -180,6 +181,7 @@ fn main() -> Result<()> {
 }
 
 fn ci() -> Result<()> {
+    thread::spawn(build_ahead);
     cargo(["test", "--workspace"])?;
     // What is served where memory is short.
     cargo(["test", "--package", "strait-embassy", "--no-default-features", "--test", "exec"])?;
@@ -199,6 +201,13 @@ fn ci() -> Result<()> {
     cargo(["run", "--release", "--", "demo", "--once"])?;
     bench::run(&["--short".into()])?;
     report::check()
+}
+
+/// Builds what the last stages run while the first ones wait for clocks and peers. What fails here fails again where it is needed.
+fn build_ahead() {
+    for build in bench::builds().into_iter().chain([fuzz::build()]) {
+        build.idle().output();
+    }
 }
 
 fn peers(names: &[String], full: bool) -> Result<()> {

@@ -46,6 +46,19 @@ impl Run {
         self
     }
 
+    /// The same, but only with processor time that nothing else wants.
+    pub(crate) fn idle(self) -> Self {
+        let mut idle = command("nice").args(["-n", "19"]);
+        idle.0.arg(self.0.get_program()).args(self.0.get_args());
+        for (name, value) in self.0.get_envs() {
+            match value {
+                Some(value) => idle.0.env(name, value),
+                None => idle.0.env_remove(name),
+            };
+        }
+        idle
+    }
+
     /// Runs it; anything but success is an error that names the command.
     pub(crate) fn run(mut self) -> Result<()> {
         let line = self.line();
