@@ -1,6 +1,6 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use anyhow::{Context, Result, bail};
 
@@ -68,6 +68,12 @@ impl Run {
             bail!("{line}: {status}");
         }
         Ok(())
+    }
+
+    /// Runs it in silence: what it printed, and how it ended.
+    pub(crate) fn record(mut self) -> Result<Output> {
+        let line = self.line();
+        self.0.output().with_context(|| format!("cannot run {line}"))
     }
 
     /// What it prints on standard output, without the white space around it; `None` if it fails.
