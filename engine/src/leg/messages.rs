@@ -123,7 +123,9 @@ impl<M: Masking, const N: usize> Messages<M, N> {
         let mut bytes = [0; FrameHeader::MAX];
         header.write(&mut bytes);
         let front = buffer.get_mut(start..)?;
-        if size == UNMASKED
+        // Small machines have the loop alone.
+        if cfg!(target_pointer_width = "64")
+            && size == UNMASKED
             && let (Some(from), Some(to)) = (bytes.first_chunk(), front.first_chunk_mut::<UNMASKED>())
         {
             *to = *from;
