@@ -6,6 +6,9 @@ use anyhow::Result;
 
 use crate::run::{Run, command, target};
 
+/// In the folder that cargo builds in.
+const RIG: &str = "lab/strait-rig";
+
 /// Builds the targets and the rig, and runs it with these arguments.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     for build in builds() {
@@ -15,9 +18,15 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let translator = go().inspect_err(|error| println!("{error:#}")).ok();
     // Without it the rig says that it is not run, or fails where it has to be.
     let go = translator.map(|translator| ["--go".into(), translator]);
-    let rig = command(target.join("lab/strait-rig"));
     let strait = ["--strait".into(), target.join("release/strait")];
-    rig.args(strait).args(go.into_iter().flatten()).args(arguments).run()
+    command(target.join(RIG)).args(strait).args(go.into_iter().flatten()).args(arguments).run()
+}
+
+/// The rig, built.
+pub(crate) fn rig() -> Result<PathBuf> {
+    let [_, rig] = builds();
+    rig.run()?;
+    Ok(target().join(RIG))
 }
 
 /// What builds the gateway as users have it, and the rig.
