@@ -1,5 +1,7 @@
 //! What whole translators do and cost: the load rig of `bench/rig`, and what it drives.
 
+mod crates;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -9,8 +11,14 @@ use crate::run::{Run, command, target};
 /// In the folder that cargo builds in.
 const RIG: &str = "lab/strait-rig";
 
-/// Builds the targets and the rig, and runs it with these arguments.
+/// Builds the targets and the rig, and runs it with these arguments. After `crates` they are scenarios of the engine's, which is
+/// counted next to other crates.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    if let [first, scenarios @ ..] = arguments
+        && first == "crates"
+    {
+        return crates::count(scenarios);
+    }
     for build in builds() {
         build.run()?;
     }
