@@ -54,6 +54,19 @@ impl Hop<'_> {
         method: &str,
         out: &'o mut [u8],
     ) -> HeadWriter<'o> {
+        // Towards SPDY there are no subprotocols to carry it.
+        self.head_with(kind, request, method, |room| bearer_token(request, room), out)
+    }
+
+    /// The same, where `token` writes what a browser showed as its token.
+    pub(super) fn head_with<'o, const H: usize>(
+        &self,
+        kind: UpstreamKind,
+        request: &Request<'_, H>,
+        method: &str,
+        token: impl FnOnce(&mut [u8]) -> Option<usize>,
+        out: &'o mut [u8],
+    ) -> HeadWriter<'o> {
         let target = |room: &mut [u8]| self.write_target(kind, request.target, room);
         let mut head = HeadWriter::request_with(out, method, target).header("Host", self.authority);
         for line in request.headers.iter().filter(|line| self.is_forwarded(line.name)) {
@@ -62,8 +75,7 @@ impl Hop<'_> {
         head = match self.authorization {
             Some(own) => head.header("Authorization", own),
             None if request.headers.get("Authorization").is_some() => head,
-            // Towards SPDY there are no subprotocols to carry it.
-            None => head.header_with("Authorization", "Bearer ", |room| bearer_token(request, room)),
+            None => head.header_with("Authorization", "Bearer ", token),
         };
         let mut client = heapless::String::<ADDRESS>::new();
         if let Some(address) = self.client {
