@@ -2,7 +2,10 @@ use core::future::poll_fn;
 use core::pin::pin;
 use core::task::{Context, Poll};
 
+use embassy_time::Instant;
 use embedded_io_async::{Error, ErrorKind, Read, Write};
+
+use crate::wait::poll_until;
 
 /// A connection, as a session uses it.
 ///
@@ -95,16 +98,40 @@ impl<R: Read, W: Write<Error = R::Error>> Write for Halves<R, W> {
     }
 }
 
-/// Reads some bytes; `Ok(0)` is the end.
-pub(crate) async fn read(from: &mut impl Connection, into: &mut [u8]) -> Result<usize, ErrorKind> {
-    poll_fn(|cx| from.poll_read(cx, into)).await
+/// Reads some bytes; `Ok(0)` is the end. [`ErrorKind::TimedOut`] if none have come until then.
+pub(crate) async fn read(
+    from: &mut impl Connection,
+    into: &mut [u8],
+    until: Instant,
+) -> Result<usize, ErrorKind> {
+    poll_fn(|cx| match from.poll_read(cx, into) {
+        Poll::Pending => too_late(cx, until),
+        ready => ready,
+    })
+    .await
 }
 
-/// Writes all of `bytes`, and sees that they leave.
-pub(crate) async fn write(to: &mut impl Connection, mut bytes: &[u8]) -> Result<(), ErrorKind> {
-    while !bytes.is_empty() {
-        let count = poll_fn(|cx| to.poll_write(cx, bytes)).await?;
-        bytes = bytes.get(count..).filter(|_| count > 0).ok_or(ErrorKind::WriteZero)?;
-    }
-    poll_fn(|cx| to.poll_flush(cx)).await
+/// Writes all of `bytes`, and sees that they leave. [`ErrorKind::TimedOut`] if they have not until then.
+pub(crate) async fn write(to: &mut impl Connection, bytes: &[u8], until: Instant) -> Result<(), ErrorKind> {
+    let mut rest = bytes;
+    poll_fn(|cx| {
+        while !rest.is_empty() {
+            match to.poll_write(cx, rest)? {
+                Poll::Pending => return too_late(cx, until),
+                Poll::Ready(0) => return Poll::Ready(Err(ErrorKind::WriteZero)),
+                Poll::Ready(count) => rest = rest.get(count..).unwrap_or_default(),
+            }
+        }
+        match to.poll_flush(cx) {
+            Poll::Pending => too_late(cx, until),
+            ready => ready,
+        }
+    })
+    .await
+}
+
+/// What waits has failed at that time; before it, the task is woken then. A future with a time-out round it would be code for each
+/// place of use.
+pub(crate) fn too_late<T>(cx: &mut Context<'_>, until: Instant) -> Poll<Result<T, ErrorKind>> {
+    poll_until(cx, until).map(|()| Err(ErrorKind::TimedOut))
 }

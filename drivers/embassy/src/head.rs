@@ -1,4 +1,4 @@
-use embassy_time::{Duration, with_timeout};
+use embassy_time::Instant;
 use embedded_io_async::ErrorKind;
 use strait::http::{HeadError, HeadScanner};
 
@@ -26,21 +26,12 @@ pub(crate) enum HeadFailure {
     Io(ErrorKind),
 }
 
-/// Reads one head, of at most `limit` bytes and no more than `memory` holds, within `deadline`.
+/// Reads one head, of at most `limit` bytes and no more than `memory` holds.
 pub(crate) async fn read_head(
     io: &mut impl Connection,
     memory: &mut [u8],
     limit: usize,
-    deadline: Duration,
-) -> Result<Head, HeadFailure> {
-    with_timeout(deadline, read_within(io, memory, limit)).await.unwrap_or(Err(HeadFailure::Timeout))
-}
-
-/// The same for whoever has a deadline already.
-pub(crate) async fn read_within(
-    io: &mut impl Connection,
-    memory: &mut [u8],
-    limit: usize,
+    until: Instant,
 ) -> Result<Head, HeadFailure> {
     let limit = limit.min(memory.len());
     let mut scanner = HeadScanner::new(limit);
@@ -50,11 +41,12 @@ pub(crate) async fn read_within(
         if space.is_empty() {
             return Err(HeadFailure::Malformed(HeadError::TooLarge { limit }));
         }
-        let count = connection::read(io, space).await.map_err(HeadFailure::Io)?;
-        if count == 0 {
-            return Err(HeadFailure::Closed);
+        match connection::read(io, space, until).await {
+            Ok(0) => return Err(HeadFailure::Closed),
+            Ok(count) => filled += count,
+            Err(ErrorKind::TimedOut) => return Err(HeadFailure::Timeout),
+            Err(error) => return Err(HeadFailure::Io(error)),
         }
-        filled += count;
         let received = memory.get(..filled).unwrap_or_default();
         if let Some(len) = scanner.scan(received).map_err(HeadFailure::Malformed)? {
             return Ok(Head { len, filled });

@@ -7,7 +7,7 @@ use embassy_net::{IpEndpoint, Stack};
 use embassy_time::{Duration, Instant};
 use embedded_io_async::{Error, ErrorKind};
 
-use crate::connection::Connection;
+use crate::connection::{Connection, too_late};
 use crate::wait::poll_until;
 
 /// A peer that vanished without a word is asked after so long whether it is there,
@@ -46,6 +46,16 @@ pub trait Dial {
 
     /// Connects. Called once in a session.
     async fn dial(&mut self) -> Result<&mut Self::Connection, ErrorKind>;
+}
+
+/// The same within a time, and [`ErrorKind::TimedOut`] behind it.
+pub(crate) async fn dial<D: Dial>(upstream: &mut D, until: Instant) -> Result<&mut D::Connection, ErrorKind> {
+    let mut dialling = pin!(upstream.dial());
+    poll_fn(|cx| match dialling.as_mut().poll(cx) {
+        Poll::Pending => too_late(cx, until),
+        ready => ready,
+    })
+    .await
 }
 
 /// Connects a socket to one address.
