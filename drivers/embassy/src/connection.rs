@@ -98,36 +98,45 @@ impl<R: Read, W: Write<Error = R::Error>> Write for Halves<R, W> {
     }
 }
 
+// None of these is an `async fn`, which would be a state more, with its code and its memory.
+
 /// Reads some bytes; `Ok(0)` is the end. [`ErrorKind::TimedOut`] if none have come until then.
-pub(crate) async fn read(
+pub(crate) fn read(
     from: &mut impl Connection,
     into: &mut [u8],
     until: Instant,
-) -> Result<usize, ErrorKind> {
-    poll_fn(|cx| match from.poll_read(cx, into) {
+) -> impl Future<Output = Result<usize, ErrorKind>> {
+    poll_fn(move |cx| match from.poll_read(cx, into) {
         Poll::Pending => too_late(cx, until),
         ready => ready,
     })
-    .await
 }
 
-/// Writes all of `bytes`, and sees that they leave. [`ErrorKind::TimedOut`] if they have not until then.
-pub(crate) async fn write(to: &mut impl Connection, bytes: &[u8], until: Instant) -> Result<(), ErrorKind> {
-    let mut rest = bytes;
-    poll_fn(|cx| {
-        while !rest.is_empty() {
-            match to.poll_write(cx, rest)? {
+/// Writes all of `bytes`, and sees that they leave. [`ErrorKind::TimedOut`] if they have not until then; and where there are none,
+/// because there was no room for what was to be said, that is an error.
+pub(crate) fn write(
+    to: &mut impl Connection,
+    bytes: &[u8],
+    until: Instant,
+) -> impl Future<Output = Result<(), ErrorKind>> {
+    let mut written = 0;
+    poll_fn(move |cx| {
+        loop {
+            let rest = bytes.get(written..).unwrap_or_default();
+            let next = if written > 0 && rest.is_empty() {
+                to.poll_flush(cx).map_ok(|()| None)
+            } else {
+                to.poll_write(cx, rest).map_ok(Some)
+            };
+            match next {
+                Poll::Ready(Ok(None)) => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(Some(0))) => return Poll::Ready(Err(ErrorKind::WriteZero)),
+                Poll::Ready(Ok(Some(count))) => written += count,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return too_late(cx, until),
-                Poll::Ready(0) => return Poll::Ready(Err(ErrorKind::WriteZero)),
-                Poll::Ready(count) => rest = rest.get(count..).unwrap_or_default(),
             }
         }
-        match to.poll_flush(cx) {
-            Poll::Pending => too_late(cx, until),
-            ready => ready,
-        }
     })
-    .await
 }
 
 /// What waits has failed at that time; before it, the task is woken then. A future with a time-out round it would be code for each

@@ -1,4 +1,6 @@
-use embassy_time::Instant;
+use core::future::poll_fn;
+use core::task::Poll;
+
 use embedded_io_async::ErrorKind;
 use strait::Limits;
 use strait::gateway::DialError;
@@ -10,6 +12,7 @@ use super::{HEADERS, deadline};
 use crate::connection::{self, Connection};
 use crate::head::{Head, HeadFailure, read_head};
 use crate::socket::{Dial, dial};
+use crate::wait::{poll_until, within};
 
 /// An upstream that has granted its upgrade: its connection, the head of its answer, which lies in memory, and what is spoken.
 pub(super) struct Granted<'a, U> {
@@ -55,7 +58,7 @@ pub(super) async fn ask<'d, D: Dial>(
     expected: Expected,
     limits: &Limits,
 ) -> Result<Granted<'d, D::Connection>, NotGranted> {
-    let until = Instant::now() + deadline(limits);
+    let until = within(deadline(limits));
     let io = dial(upstream, until).await.map_err(to_connect_error)?;
     let request = memory.get(..request).unwrap_or_default();
     connection::write(io, request, until).await.map_err(to_connect_error)?;
@@ -106,23 +109,26 @@ fn judge(head: &[u8], expected: &Expected) -> Result<Subprotocol, (DialError<Err
 }
 
 /// Reads the body of a refusal, as far as it comes within the deadline and as there is room. Returns where it ends.
-async fn read_body(
+fn read_body(
     io: &mut impl Connection,
     memory: &mut [u8],
     head: Head,
     length: u64,
     limits: &Limits,
-) -> usize {
+) -> impl Future<Output = usize> {
     let end = memory.len().min(head.len.saturating_add(usize::try_from(length).unwrap_or(usize::MAX)));
     let mut filled = head.filled.min(end);
-    let until = Instant::now() + deadline(limits) / 3;
-    while let Some(space) = memory.get_mut(filled..end).filter(|space| !space.is_empty()) {
-        match connection::read(io, space, until).await {
-            Ok(count @ 1..) => filled += count,
-            _ => break,
+    let until = within(deadline(limits) / 3);
+    poll_fn(move |cx| {
+        while let Some(space) = memory.get_mut(filled..end).filter(|space| !space.is_empty()) {
+            match io.poll_read(cx, space) {
+                Poll::Ready(Ok(count @ 1..)) => filled += count,
+                Poll::Ready(_) => break,
+                Poll::Pending => return poll_until(cx, until).map(|()| filled),
+            }
         }
-    }
-    filled
+        Poll::Ready(filled)
+    })
 }
 
 /// Writes what a client gets whose upgrade upstream did not grant, and says the HTTP status.

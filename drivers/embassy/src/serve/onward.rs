@@ -1,6 +1,5 @@
 mod plain;
 
-use embassy_time::Instant;
 use strait::Limits;
 use strait::upgrade::Expected;
 
@@ -11,6 +10,7 @@ use crate::head::Head;
 use crate::pass_on::pass_on;
 use crate::session::Filled;
 use crate::socket::Dial;
+use crate::wait::within;
 
 /// What goes on to upstream as it came.
 pub(super) enum Onward {
@@ -71,7 +71,7 @@ async fn join<C: Connection, U: Connection>(
     stop: impl Future<Output = ()>,
 ) -> Ended {
     let Granted { io, head, .. } = granted;
-    let until = Instant::now() + deadline(limits);
+    let until = within(deadline(limits));
     if connection::write(client, down.get(..head.len).unwrap_or_default(), until).await.is_err() {
         return Ended::Left;
     }

@@ -1,4 +1,3 @@
-use embassy_time::Instant;
 use embedded_io_async::ErrorKind;
 use strait::gateway::DialError;
 
@@ -7,6 +6,7 @@ use crate::connection::{self, Connection};
 use crate::head::Head;
 use crate::pass_on;
 use crate::socket::{Dial, dial};
+use crate::wait::within;
 
 /// A request that is no upgrade, on a connection of its own to upstream: exactly its body is passed on, and then the answer to
 /// the end of that connection: true if it was whole. Without upstream, the status and the length of what the client gets, which
@@ -25,7 +25,7 @@ pub(super) async fn plain<C: Connection, D: Dial>(
 ) -> Result<bool, (u16, usize)> {
     let limits = &options.limits;
     let sending = async {
-        let until = || Instant::now() + deadline(limits);
+        let until = || within(deadline(limits));
         let io = dial(upstream, until()).await.map_err(DialError::<ErrorKind, &[u8]>::Connect)?;
         let request = down.get(..request).unwrap_or_default();
         connection::write(io, request, until()).await.map_err(DialError::Connect)?;
