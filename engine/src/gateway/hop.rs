@@ -38,7 +38,8 @@ pub struct Hop<'a> {
     pub authority: &'a str,
     /// What stands in front of every path there: nothing, or `/...` without a slash at its end.
     pub prefix: &'a str,
-    /// The client's address, which is added to `X-Forwarded-For`.
+    /// The client's address, which is added to `X-Forwarded-For` as it is: in its [canonical](IpAddr::to_canonical) form it is
+    /// what others know it by.
     pub client: Option<IpAddr>,
     /// A value for `Authorization` in place of the client's own: every client then acts with it. Without one the client's
     /// is passed on, or the token that a browser shows among its subprotocols.
@@ -80,7 +81,7 @@ impl Hop<'_> {
         let mut client = heapless::String::<ADDRESS>::new();
         if let Some(address) = self.client {
             // There is room for any address.
-            let _ = write!(client, "{}", address.to_canonical());
+            let _ = write!(client, "{address}");
         }
         let client = Some(client.as_str()).filter(|client| !client.is_empty());
         head.list("X-Forwarded-For", request.headers.tokens("X-Forwarded-For").chain(client))
@@ -100,15 +101,19 @@ impl Hop<'_> {
             room.copy_from_slice(self.prefix.as_bytes());
         }
         let behind = room.get_mut(start..).unwrap_or_default();
-        let mapped = match Target::parse(target) {
-            Ok(parsed) if kind == UpstreamKind::Kubelet && parsed.server == Server::Api => {
+        let of_api = match kind {
+            UpstreamKind::Kubelet => Target::parse(target).ok().filter(|parsed| parsed.server == Server::Api),
+            UpstreamKind::Api => None,
+        };
+        let mapped = match of_api {
+            Some(parsed) => {
                 match parsed.write_kubelet(behind) {
                     // No name is longer there.
                     Err(RequestError::TooLong) => behind.len().max(target.len()) + 1,
                     written => written.ok()?,
                 }
             }
-            _ => {
+            None => {
                 if let Some(room) = behind.get_mut(..target.len()) {
                     room.copy_from_slice(target.as_bytes());
                 }
