@@ -108,7 +108,7 @@ pub(crate) fn read(
 ) -> impl Future<Output = Result<usize, ErrorKind>> {
     poll_fn(move |cx| match from.poll_read(cx, into) {
         Poll::Pending => too_late(cx, until),
-        ready => ready,
+        ready @ Poll::Ready(_) => ready,
     })
 }
 

@@ -53,7 +53,7 @@ pub(crate) async fn dial<D: Dial>(upstream: &mut D, until: Instant) -> Result<&m
     let mut dialling = pin!(upstream.dial());
     poll_fn(|cx| match dialling.as_mut().poll(cx) {
         Poll::Pending => too_late(cx, until),
-        ready => ready,
+        ready @ Poll::Ready(_) => ready,
     })
     .await
 }

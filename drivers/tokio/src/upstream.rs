@@ -114,7 +114,12 @@ impl Upstream {
 
     /// What a request that is passed on for the client at `peer` tells of its way.
     pub(crate) fn hop(&self, peer: SocketAddr) -> Hop<'_> {
-        Hop { authority: &self.authority, prefix: &self.prefix, client: Some(peer.ip().to_canonical()), authorization: None }
+        Hop {
+            authority: &self.authority,
+            prefix: &self.prefix,
+            client: Some(peer.ip().to_canonical()),
+            authorization: None,
+        }
     }
 
     /// What is sent to it can be read on the way.

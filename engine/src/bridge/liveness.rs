@@ -56,7 +56,10 @@ pub(super) enum Due {
 
 impl Liveness {
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "a bridge is made in its place, unless a call gets the address of a part of it")]
+    #[expect(
+        clippy::inline_always,
+        reason = "a bridge is made in its place, unless a call gets the address of a part of it"
+    )]
     pub(super) const fn new(limits: &Limits) -> Self {
         Self {
             ping_interval: Millis::of(limits.ping_interval),

@@ -105,20 +105,17 @@ impl Hop<'_> {
             UpstreamKind::Kubelet => Target::parse(target).ok().filter(|parsed| parsed.server == Server::Api),
             UpstreamKind::Api => None,
         };
-        let mapped = match of_api {
-            Some(parsed) => {
-                match parsed.write_kubelet(behind) {
-                    // No name is longer there.
-                    Err(RequestError::TooLong) => behind.len().max(target.len()) + 1,
-                    written => written.ok()?,
-                }
+        let mapped = if let Some(parsed) = of_api {
+            match parsed.write_kubelet(behind) {
+                // No name is longer there.
+                Err(RequestError::TooLong) => behind.len().max(target.len()) + 1,
+                written => written.ok()?,
             }
-            None => {
-                if let Some(room) = behind.get_mut(..target.len()) {
-                    room.copy_from_slice(target.as_bytes());
-                }
-                target.len()
+        } else {
+            if let Some(room) = behind.get_mut(..target.len()) {
+                room.copy_from_slice(target.as_bytes());
             }
+            target.len()
         };
         Some(start + mapped)
     }

@@ -91,22 +91,23 @@ impl FrameHeader {
         let size = match self.len {
             0..=125 => {
                 *short = masked | self.len as u8;
-                let [a, b, c, d, ..] = rest;
-                [*a, *b, *c, *d] = key;
+                let [place @ .., _, _, _, _, _, _, _, _] = rest;
+                *place = key;
                 2
             }
             126..=0xffff => {
                 *short = masked | LEN_16;
-                let [a, b, c, d, e, f, ..] = rest;
-                [*a, *b] = (self.len as u16).to_be_bytes();
-                [*c, *d, *e, *f] = key;
+                let [high, low, place @ .., _, _, _, _, _, _] = rest;
+                [*high, *low] = (self.len as u16).to_be_bytes();
+                *place = key;
                 4
             }
             _ => {
                 *short = masked | LEN_64;
-                let [a, b, c, d, e, f, g, h, k @ ..] = rest;
-                [*a, *b, *c, *d, *e, *f, *g, *h] = self.len.to_be_bytes();
-                *k = key;
+                let [length @ .., _, _, _, _] = rest;
+                *length = self.len.to_be_bytes();
+                let [_, _, _, _, _, _, _, _, place @ ..] = rest;
+                *place = key;
                 10
             }
         };
