@@ -245,3 +245,15 @@ impl fmt::Display for UpstreamError {
 }
 
 impl std::error::Error for UpstreamError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_known_by_its_address_of_version_4() {
+        let upstream = Upstream::parse("http://127.0.0.1:1").unwrap();
+        let hop = upstream.hop("[::ffff:10.0.0.7]:1".parse().unwrap());
+        assert_eq!(hop.client, Some([10, 0, 0, 7].into()));
+    }
+}
