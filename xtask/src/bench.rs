@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use crate::run::{cargo, command, target};
+use crate::run::{Run, command, target};
 
 /// Builds the targets and the rig, and runs it with these arguments.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    cargo(["build", "--release", "--package", "strait-cli"])?;
-    cargo(["build", "--profile", "lab", "--package", "strait-rig"])?;
+    for build in builds() {
+        build.run()?;
+    }
     let target = target();
     let translator = go().inspect_err(|error| println!("{error:#}")).ok();
     // Without it the rig says that it is not run, or fails where it has to be.
@@ -17,6 +18,12 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let rig = command(target.join("lab/strait-rig"));
     let strait = ["--strait".into(), target.join("release/strait")];
     rig.args(strait).args(go.into_iter().flatten()).args(arguments).run()
+}
+
+/// What builds the gateway as users have it, and the rig.
+pub(crate) fn builds() -> [Run; 2] {
+    [["--release", "--package", "strait-cli"].as_slice(), &["--profile", "lab", "--package", "strait-rig"]]
+        .map(|what| command("cargo").args(["build"]).args(what))
 }
 
 /// Builds the translator of Kubernetes' own code.

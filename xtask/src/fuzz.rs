@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
-use crate::run::command;
+use crate::run::{Run, command};
 
 /// cargo-fuzz needs flags of the nightly compiler; with this variable the stable one has them.
 const BOOTSTRAP: (&str, &str) = ("RUSTC_BOOTSTRAP", "1");
@@ -25,7 +25,7 @@ pub(crate) fn run(targets: &[String], time: Duration, seed: Option<u32>) -> Resu
     ensure!(!all.is_empty(), "cargo fuzz lists no targets");
     let begun = Instant::now();
     // All at once: they share everything but their last few lines.
-    cargo_fuzz("build").run()?;
+    build().run()?;
     println!("built in {} s", begun.elapsed().as_secs());
     for target in if targets.is_empty() { &all } else { targets } {
         let dictionary = format!("fuzz/dictionaries/{target}.dict");
@@ -40,7 +40,12 @@ pub(crate) fn run(targets: &[String], time: Duration, seed: Option<u32>) -> Resu
     Ok(())
 }
 
-fn cargo_fuzz(what: &str) -> crate::run::Run {
+/// What builds all targets.
+pub(crate) fn build() -> Run {
+    cargo_fuzz("build")
+}
+
+fn cargo_fuzz(what: &str) -> Run {
     command("cargo")
         .args(["fuzz", what, "--features", "libfuzzer"])
         .env(BOOTSTRAP.0, BOOTSTRAP.1)

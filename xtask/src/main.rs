@@ -3,6 +3,7 @@
 mod audit;
 mod bare_metal;
 mod bench;
+mod ci;
 mod coverage;
 mod firmware;
 mod fuzz;
@@ -20,10 +21,8 @@ mod sources;
 mod std_gateway;
 mod unsafe_code;
 
-use std::path::PathBuf;
-
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -150,7 +149,7 @@ enum Chore {
 fn main() -> Result<()> {
     run::at_the_root()?;
     match Arguments::parse().chore {
-        Chore::Ci => ci(),
+        Chore::Ci => ci::check(),
         Chore::Lint => lint(),
         Chore::Audit => audit::check(),
         Chore::Requirements => requirements::write(),
@@ -177,28 +176,6 @@ fn main() -> Result<()> {
         Chore::Report(options) => report::report(&options),
         Chore::PerfGate(options) => perf_gate::chore(&options),
     }
-}
-
-fn ci() -> Result<()> {
-    cargo(["test", "--workspace"])?;
-    // What is served where memory is short.
-    cargo(["test", "--package", "strait-embassy", "--no-default-features", "--test", "exec"])?;
-    std_gateway::test(false)?;
-    lint()?;
-    audit::check()?;
-    msrv::check()?;
-    proofs::check()?;
-    firmware::test()?;
-    size::check(false)?;
-    peers(&[], false)?;
-    perf_gate::chore(&perf_gate::Options::default())?;
-    // One seed, so that what fails has to do with the change that it fails with.
-    soak(3.0, Some(20_261_122), false)?;
-    // The same inputs each time: what is new is looked for by hand, and does not stop a change that has nothing to do with it.
-    fuzz::run(&[], Duration::from_secs(5), Some(1))?;
-    cargo(["run", "--release", "--", "demo", "--once"])?;
-    bench::run(&["--short".into()])?;
-    report::check()
 }
 
 fn peers(names: &[String], full: bool) -> Result<()> {

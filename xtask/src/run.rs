@@ -1,6 +1,6 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use anyhow::{Context, Result, bail};
 
@@ -19,7 +19,16 @@ pub(crate) fn target() -> PathBuf {
 pub(crate) struct Run(Command);
 
 pub(crate) fn command(program: impl AsRef<OsStr>) -> Run {
-    Run(Command::new(program))
+    let mut command = Command::new(program);
+    // What cargo tells a chore about its package would look like a changed environment to some build scripts: with it, each build
+    // of a chore and each one of a test would compile the same crates again.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(name);
+        }
+    }
+    Run(command)
 }
 
 pub(crate) fn cargo<const N: usize>(arguments: [&str; N]) -> Result<()> {
@@ -37,6 +46,19 @@ impl Run {
         self
     }
 
+    /// The same, but only with processor time that nothing else wants.
+    pub(crate) fn idle(self) -> Self {
+        let mut idle = command("nice").args(["-n", "19"]);
+        idle.0.arg(self.0.get_program()).args(self.0.get_args());
+        for (name, value) in self.0.get_envs() {
+            match value {
+                Some(value) => idle.0.env(name, value),
+                None => idle.0.env_remove(name),
+            };
+        }
+        idle
+    }
+
     /// Runs it; anything but success is an error that names the command.
     pub(crate) fn run(mut self) -> Result<()> {
         let line = self.line();
@@ -46,6 +68,12 @@ impl Run {
             bail!("{line}: {status}");
         }
         Ok(())
+    }
+
+    /// Runs it in silence: what it printed, and how it ended.
+    pub(crate) fn record(mut self) -> Result<Output> {
+        let line = self.line();
+        self.0.output().with_context(|| format!("cannot run {line}"))
     }
 
     /// What it prints on standard output, without the white space around it; `None` if it fails.

@@ -17,11 +17,12 @@ use super::receive::HeaderBlocks;
 /// `RING` bytes of what was inflated are kept for the references of later blocks: a power of two from
 /// 2,048 to 32,768. A reference that reaches further back is an error, so a ring smaller than 32 KiB is
 /// safe, and long enough for a connection with few streams. `BLOCK` bytes hold one inflated block: that
-/// is the bound of what a small block can inflate to.
+/// is the bound of what a small block can inflate to. What cannot be inflated ends the stream for good: every
+/// later block is an error as well.
 pub struct Inflate<const RING: usize = 32_768, const BLOCK: usize = 4096> {
     deflate: DecompressorOxide,
     ring: [u8; RING],
-    /// Where the next inflated byte goes, at most `RING`.
+    /// Where the next inflated byte goes, at most `RING`; `BROKEN` once something could not be inflated.
     position: usize,
     /// Whether all of the ring holds inflated bytes.
     wrapped: bool,
@@ -33,6 +34,9 @@ pub struct Inflate<const RING: usize = 32_768, const BLOCK: usize = 4096> {
     /// Whether the compressed bytes so far end where a deflate block does.
     at_boundary: bool,
 }
+
+/// No position in any ring.
+const BROKEN: usize = usize::MAX;
 
 impl<const RING: usize, const BLOCK: usize> Inflate<RING, BLOCK> {
     /// The state of a new connection.
@@ -133,7 +137,15 @@ impl<const RING: usize, const BLOCK: usize> HeaderBlocks for Inflate<RING, BLOCK
                 self.load_dictionary();
             }
         }
-        if compressed.is_empty() { Ok(()) } else { self.inflate(compressed) }
+        if compressed.is_empty() {
+            return Ok(());
+        }
+        let result = self.inflate(compressed);
+        if result.is_err() {
+            // What was inflated last is not all in the ring's account: a reference of what follows could lead out of it.
+            self.position = BROKEN;
+        }
+        result
     }
 
     fn end(&mut self, rules: HeaderRules) -> Result<(), HeaderBlockError> {

@@ -311,6 +311,19 @@ fn agrees<const RING: usize>(blocks: &[Vec<Symbol>], piece: usize) -> Result<(),
     Ok(())
 }
 
+/// Found by `arbitrary_blocks_never_panic`: the block before the last inflates to more than there is room for, in the middle of a
+/// reference.
+#[test]
+fn behind_a_block_that_cannot_be_inflated_every_block_is_an_error() {
+    let mut inflate = Inflate::<2048, 256>::new();
+    inflate.feed(&[0x78, 0x20, 0xe3, 0xc6, 0xa7, 0xc2]).unwrap();
+    assert!(read(&mut inflate, &[106, 56, 48, 97, 193], 7).is_err());
+    let too_long = [1, 131, 67, 5, 73, 4, 24, 5, 19, 22, 76, 40, 24, 110, 176, 128, 206, 149, 64];
+    assert!(read(&mut inflate, &too_long, 7).is_err());
+    assert_eq!(read(&mut inflate, &[0], 7), Err(HeaderBlockError::Corrupt));
+    assert_eq!(read(&mut inflate, &unhex(ENDED_BY_SYNC_FLUSH), 7), Err(HeaderBlockError::Corrupt));
+}
+
 proptest! {
     #[test]
     fn any_symbols_mean_what_the_standard_says(
