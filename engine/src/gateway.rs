@@ -304,17 +304,11 @@ impl<const H: usize> Asked<'_, '_, H> {
     #[inline(never)]
     fn legacy_ports(&self) -> Result<Plan, Refusal<'static>> {
         let agreed = Accepted::websocket(self.request, Subprotocol::WEBSOCKET_PORT_FORWARD)?;
-        self.check_ports(agreed.protocol)?;
+        let _: Ports = Ports::of(&self.target, agreed.protocol)?;
         let same = || self.same(Upgrade::WebSocket);
         let to_tunnel = || self.under_own_key(Subprotocol::TUNNEL, Then::PortsToTunnel);
         let to_spdy = || self.over_spdy(Subprotocol::SPDY_PORT_FORWARD, Then::PortsToSpdy);
         Ok(self.plan(agreed, StreamSet::default(), &[&same, &to_tunnel], &to_spdy))
-    }
-
-    // By itself, so that the ports are gone from the stack before anything else is called.
-    #[inline(never)]
-    fn check_ports(&self, protocol: Subprotocol) -> Result<(), RequestError> {
-        <Ports>::of(&self.target, protocol).map(drop)
     }
 
     #[inline(never)]
