@@ -6,16 +6,17 @@ mod measure;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
-use self::baseline::{Baseline, Verdict};
+use self::baseline::{Baseline, Rule, Verdict};
 use self::measure::Figure;
 
 /// What is committed of this project.
 const COMMITTED: &str = "bench/baseline.txt";
 
-/// The case that the gate is tried with.
+/// The case that the gate is tried with, and the gateway's scenario.
 const TRIED: &str = "bridge/stdin/32KiB";
+const TRIED_GATEWAY: &str = "stdin/32KiB";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -46,9 +47,14 @@ pub(crate) fn chore(options: &Options) -> Result<()> {
         return compare_or_write(options, &compiler, &figures);
     }
     let mut figures = measure::instructions(None)?;
+    figures.extend(measure::gateway(None)?);
     figures.extend(measure::ratios()?);
     compare_or_write(options, &compiler, &figures)?;
-    if options.write { Ok(()) } else { notices_a_slow_engine(&options.baseline, &compiler) }
+    if options.write {
+        return Ok(());
+    }
+    notices_a_slow_engine(&options.baseline, &compiler)?;
+    notices_a_spoilt_gateway(&options.baseline)
 }
 
 fn compare_or_write(options: &Options, compiler: &str, figures: &[Figure]) -> Result<()> {
@@ -73,32 +79,54 @@ fn compare(baseline: &Baseline, compiler: &str, figures: &[Figure]) -> Result<()
             baseline.compiler
         );
     }
-    let verdicts = baseline.compare(figures, comparable);
-    for (name, verdict) in &verdicts {
-        if !matches!(verdict, Verdict::Same) {
-            println!("{verdict}: {name}");
-        }
-    }
-    let failed = verdicts.iter().filter(|(_, verdict)| verdict.is_failure()).count();
-    println!("{} figures compared, {failed} beyond their limits", verdicts.len());
     ensure!(
-        failed == 0,
+        failures(baseline, figures, comparable).is_empty(),
         "performance has changed. If that is intended: cargo xtask perf-gate --write, in the same commit"
     );
     Ok(())
 }
 
-/// The same with an engine that gets its input in short reads, which the gate has to notice: otherwise it notices nothing.
+/// Prints what has changed, and returns the names of what is beyond its limit.
+fn failures(baseline: &Baseline, figures: &[Figure], counts: bool) -> Vec<String> {
+    let verdicts = baseline.compare(figures, counts);
+    for (name, verdict) in &verdicts {
+        if !matches!(verdict, Verdict::Same) {
+            println!("{verdict}: {name}");
+        }
+    }
+    let compared = verdicts.len();
+    let failed: Vec<_> =
+        verdicts.into_iter().filter(|(_, verdict)| verdict.is_failure()).map(|(name, _)| name).collect();
+    println!("{compared} figures compared, {} beyond their limits", failed.len());
+    failed
+}
+
+/// The same with an engine that gets its input in short reads.
 fn notices_a_slow_engine(baseline: &Path, compiler: &str) -> Result<()> {
-    let baseline = read(baseline)?.only(TRIED);
+    let baseline = read(baseline)?.only(Rule::Count, TRIED);
     if !baseline.compiler.is_empty() && baseline.compiler != compiler {
         println!("NOT RUN: whether the gate notices a slow engine");
         return Ok(());
     }
-    let slow = measure::instructions(Some(TRIED))?;
-    if compare(&baseline, compiler, &slow).is_ok() {
-        bail!("the gate does not notice an engine that was made slow on purpose");
+    notices(&baseline, &measure::instructions(Some(TRIED))?, "instructions")
+}
+
+/// The same with a gateway that allocates with each read, and with one that makes another system call.
+fn notices_a_spoilt_gateway(baseline: &Path) -> Result<()> {
+    for (how, figure) in [("allocation", "allocations"), ("call", "system calls")] {
+        let baseline = read(baseline)?.only(Rule::Exact, TRIED_GATEWAY);
+        notices(&baseline, &measure::gateway(Some((how, TRIED_GATEWAY)))?, figure)?;
     }
-    println!("so it has to be: this engine was slow on purpose, and the gate has noticed");
+    Ok(())
+}
+
+/// The gate has to notice what was made worse on purpose, and say which figure it is: otherwise it notices nothing.
+fn notices(baseline: &Baseline, worse: &[Figure], figure: &str) -> Result<()> {
+    let failed = failures(baseline, worse, true);
+    ensure!(
+        matches!(&*failed, [name] if name.starts_with(figure)),
+        "the gate does not notice {figure} that were made more on purpose, but {failed:?}"
+    );
+    println!("so it has to be: that was made worse on purpose, and the gate has noticed");
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod browser;
 mod chart;
+mod crates;
 mod goals;
 mod history;
 mod more;
@@ -16,7 +17,8 @@ use self::records::Records;
 use crate::run::target;
 
 /// Where which table stands between its marks.
-const PLACES: [(&str, &str); 3] = [("README.md", "goals"), ("docs/LAB.md", "goals"), ("docs/LAB.md", "more")];
+const PLACES: [(&str, &str); 4] =
+    [("README.md", "goals"), ("docs/LAB.md", "goals"), ("docs/LAB.md", "more"), ("docs/LAB.md", "crates")];
 
 /// What is done with the report besides writing its page.
 #[derive(Debug, Default, clap::Args)]
@@ -45,20 +47,36 @@ pub(crate) fn report(options: &Options) -> Result<()> {
         history::record(&records)?;
     }
     let charts = page::charts(&records, &history::read()?);
-    let (goals, more) = (goals::table(&records), more::table(&records));
+    let (goals, more, crates) = (goals::table(&records), more::table(&records), crates::tables(&records));
     let page = folder.join("report.html");
-    fs::write(&page, page::page(&charts, &[&goals, &more]))?;
-    println!("{goals}\n{more}\n{}", page.display());
+    let tables = [&goals, &more].into_iter().chain(&crates);
+    fs::write(&page, page::page(&charts, tables))?;
+    println!("{goals}\n{more}\n{}\n{}", crates.join("\n"), page.display());
     if options.write {
-        for (document, name) in PLACES {
-            let text = fs::read_to_string(document)?;
-            let table = if name == "goals" { &goals } else { &more };
-            let text = with_table(&text, name, table)
-                .with_context(|| format!("{document} has no marks of {name}"))?;
-            fs::write(document, text)?;
+        if records.of("CPU").next().is_some() {
+            write("goals", &goals)?;
+            write("more", &more)?;
+        } else {
+            println!("NOT WRITTEN: goals and more, which were not measured: cargo xtask bench");
+        }
+        if crates.is_empty() {
+            println!("NOT WRITTEN: other crates, which were not counted: cargo xtask bench crates");
+        } else {
+            write("crates", &crates.join("\n"))?;
         }
     }
     if options.check { browser::look(&page, &charts) } else { Ok(()) }
+}
+
+/// Writes this table wherever it stands.
+fn write(name: &str, table: &str) -> Result<()> {
+    for (document, _) in PLACES.iter().filter(|place| place.1 == name) {
+        let text = fs::read_to_string(document)?;
+        let text =
+            with_table(&text, name, table).with_context(|| format!("{document} has no marks of {name}"))?;
+        fs::write(document, text)?;
+    }
+    Ok(())
 }
 
 /// `text` with another table between the marks of this name.

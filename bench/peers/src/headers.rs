@@ -39,7 +39,7 @@ fn text((name, value): (&str, &str)) -> Vec<u8> {
     [&length(name)[..], name.as_bytes(), &length(value), value.as_bytes()].concat()
 }
 
-fn strait(blocks: &[&[u8]]) -> usize {
+fn strait(blocks: &[Vec<u8>]) -> usize {
     let mut inflate = spdy::Inflate::<32_768, 1024>::new();
     let rules = HeaderRules { headers: 16, forbid_host: false };
     let mut inflated = 0;
@@ -54,7 +54,7 @@ fn strait(blocks: &[&[u8]]) -> usize {
 }
 
 /// No more than the inflating: nothing is taken out of the ring and looked at.
-fn miniz(blocks: &[&[u8]]) -> usize {
+fn miniz(blocks: &[Vec<u8>]) -> usize {
     let (mut deflate, mut ring) = (DecompressorOxide::new(), vec![0; 32_768]);
     ring[..DICTIONARY.len()].copy_from_slice(DICTIONARY);
     let (mut position, mut skipped) = (DICTIONARY.len(), ZLIB_HEADER);
@@ -69,9 +69,9 @@ fn miniz(blocks: &[&[u8]]) -> usize {
 }
 
 /// Likewise.
-fn flate(blocks: &[&[u8]]) -> usize {
+fn flate(blocks: &[Vec<u8>]) -> usize {
     let (mut inflate, mut out) = (Decompress::new(true), [0; 1024]);
-    for &block in blocks {
+    for block in blocks {
         if inflate.decompress(block, &mut out, FlushDecompress::Sync).is_err() {
             inflate.set_dictionary(DICTIONARY).expect("it has asked for it");
             inflate.decompress(&block[ZLIB_HEADER..], &mut out, FlushDecompress::Sync).expect("a good block");

@@ -8,7 +8,9 @@ mod receive;
 mod send;
 mod wire;
 
+use std::cell::RefCell;
 use std::hint::black_box;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use strait_bench::Record;
@@ -29,6 +31,34 @@ pub struct Peer<F> {
     pub name: &'static str,
     /// What it does in one run.
     pub run: F,
+}
+
+/// Someone at something that is measured.
+pub struct Case {
+    /// What is done.
+    pub scenario: String,
+    /// By whom.
+    pub target: &'static str,
+    /// Frames, or header blocks, of one run.
+    pub frames: usize,
+    run: Box<dyn Fn()>,
+}
+
+impl Case {
+    fn new(scenario: String, target: &'static str, frames: usize, run: impl Fn() + 'static) -> Self {
+        Self { scenario, target, frames, run: Box::new(run) }
+    }
+
+    /// Does it once.
+    pub fn run(&self) {
+        (self.run)();
+    }
+
+    /// The same, never inlined, so that a tool can count in here and nowhere else.
+    #[inline(never)]
+    pub fn run_counted(&self) {
+        (self.run)();
+    }
 }
 
 /// What a crate does with the frames of a WebSocket client: a server takes them, and a client makes them, each with a key of its own.
@@ -70,7 +100,7 @@ pub type Receive = fn(&[u8], &mut dyn FnMut(&[u8]));
 pub type Send = fn(&[u8], usize, &mut dyn FnMut(&[u8]));
 
 /// Reads the header blocks of a connection, and tells how many bytes they have inflated to.
-pub type Inflate = fn(&[&[u8]]) -> usize;
+pub type Inflate = fn(&[Vec<u8>]) -> usize;
 
 /// How many frames of this size one run has.
 pub fn frames(size: usize) -> usize {
@@ -112,58 +142,66 @@ pub fn verify() {
         }
     }
     let blocks = headers::blocks();
-    let blocks: Vec<&[u8]> = blocks.iter().map(Vec::as_slice).collect();
     let inflated = HEADERS.map(|peer| (peer.run)(&blocks));
     assert!(inflated.iter().all(|&bytes| bytes == inflated[0] && bytes > 0), "{inflated:?}");
 }
 
-/// Times of all, in nanoseconds a frame: the least of rounds in which they take turns.
-pub fn times(rounds: usize) -> Vec<Record> {
-    let mut records = vec![];
+/// Everyone at everything, in groups that do the same: ours is the first of each.
+pub fn cases() -> Vec<Case> {
+    let mut cases = vec![];
     for size in SIZES {
-        let (wire, payload) = (websocket(size), payload(size));
-        let mut receive: Vec<Box<dyn FnMut()>> = vec![];
-        for peer in receivers() {
-            let wire = &wire;
-            receive.push(Box::new(move || (peer.run)(black_box(wire), &mut look)));
-        }
-        records.extend(race(
-            &format!("ws/receive/{size}"),
-            frames(size),
-            receivers().map(|peer| peer.name),
-            receive,
-            rounds,
-        ));
-        let mut send: Vec<Box<dyn FnMut()>> = vec![];
-        for peer in senders() {
-            let payload = &payload;
-            send.push(Box::new(move || (peer.run)(black_box(payload), size, &mut look)));
-        }
-        records.extend(race(
-            &format!("ws/send_masked/{size}"),
-            frames(size),
-            senders().map(|peer| peer.name),
-            send,
-            rounds,
-        ));
-    }
-    let blocks = headers::blocks();
-    let blocks: Vec<&[u8]> = blocks.iter().map(Vec::as_slice).collect();
-    let mut inflate: Vec<Box<dyn FnMut()>> = vec![];
-    for peer in &HEADERS {
-        let blocks = &blocks;
-        inflate.push(Box::new(move || {
-            black_box((peer.run)(black_box(blocks)));
+        let wire: Rc<[u8]> = websocket(size).into();
+        cases.extend(receivers().map(|peer| {
+            let wire = Rc::clone(&wire);
+            let run = move || (peer.run)(black_box(&wire), &mut look);
+            Case::new(format!("ws/receive/{size}"), peer.name, frames(size), run)
         }));
     }
-    records.extend(race(
-        "spdy/headers/inflate",
-        blocks.len(),
-        HEADERS.iter().map(|peer| peer.name),
-        inflate,
-        rounds,
-    ));
-    records
+    for size in SIZES {
+        let payload: Rc<[u8]> = payload(size).into();
+        cases.extend(senders().map(|peer| {
+            let payload = Rc::clone(&payload);
+            let run = move || (peer.run)(black_box(&payload), size, &mut look);
+            Case::new(format!("ws/send_masked/{size}"), peer.name, frames(size), run)
+        }));
+    }
+    let blocks: Rc<[Vec<u8>]> = headers::blocks().into();
+    cases.extend(HEADERS.iter().map(|peer| {
+        let (blocks, count) = (Rc::clone(&blocks), blocks.len());
+        let run = move || {
+            black_box((peer.run)(black_box(&blocks)));
+        };
+        Case::new("spdy/headers/inflate".to_owned(), peer.name, count, run)
+    }));
+    cases
+}
+
+/// What memory allows, on as many bytes: one copy, and one XOR where they lie.
+pub fn limits() -> impl Iterator<Item = Case> {
+    SIZES.into_iter().flat_map(|size| {
+        let limit = |name, work: fn(&mut [u8], &[u8])| {
+            let (from, to) = (payload(size), RefCell::new(payload(size)));
+            let run = move || {
+                for (to, from) in to.borrow_mut().chunks_exact_mut(size).zip(from.chunks_exact(size)) {
+                    work(black_box(to), black_box(from));
+                }
+            };
+            Case::new(format!("limit/{size}"), name, frames(size), run)
+        };
+        [
+            limit("memcpy", |to, from| to.copy_from_slice(from)),
+            limit("xor", |bytes, _| bytes.iter_mut().for_each(|byte| *byte ^= 0x37)),
+        ]
+    })
+}
+
+/// Times of all, in nanoseconds a frame: the least of rounds in which they take turns.
+pub fn times(rounds: usize) -> Vec<Record> {
+    let cases = cases();
+    cases
+        .chunk_by(|one, other| one.scenario == other.scenario)
+        .flat_map(|group| race(group, rounds))
+        .collect()
 }
 
 /// What every payload is used for, so that none is left out.
@@ -171,24 +209,17 @@ fn look(payload: &[u8]) {
     black_box(payload.last());
 }
 
-fn race(
-    scenario: &str,
-    count: usize,
-    names: impl Iterator<Item = &'static str>,
-    mut runs: Vec<Box<dyn FnMut() + '_>>,
-    rounds: usize,
-) -> Vec<Record> {
-    let mut least = vec![Duration::MAX; runs.len()];
+fn race(group: &[Case], rounds: usize) -> impl Iterator<Item = Record> {
+    let mut least = vec![Duration::MAX; group.len()];
     for _ in 0..rounds {
-        for (run, least) in runs.iter_mut().zip(&mut least) {
+        for (case, least) in group.iter().zip(&mut least) {
             let start = Instant::now();
-            run();
+            case.run();
             *least = (*least).min(start.elapsed());
         }
     }
-    let record = |(name, time): (&str, Duration)| {
-        let nanoseconds = time.as_secs_f64() * 1e9 / f64::from(count as u32);
-        Record::exact(scenario, name, "time a frame", "ns", nanoseconds)
-    };
-    names.zip(least).map(record).collect()
+    group.iter().zip(least).map(|(case, time)| {
+        let nanoseconds = time.as_secs_f64() * 1e9 / f64::from(case.frames as u32);
+        Record::exact(&case.scenario, case.target, "time a frame", "ns", nanoseconds)
+    })
 }

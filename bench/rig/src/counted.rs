@@ -11,6 +11,8 @@ use strait_tokio::gateway::Gateway;
 use strait_tokio::{Shutdown, Upstream};
 use tokio::net::TcpListener;
 
+use crate::lockstep::calls;
+
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
@@ -23,19 +25,19 @@ struct Counting;
 // SAFETY: every call is handed on to the system's allocator, with the same arguments.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        allocated();
         // SAFETY: the caller's promises are those that it needs.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        allocated();
         // SAFETY: likewise.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        allocated();
         // SAFETY: likewise.
         unsafe { System.realloc(pointer, layout, size) }
     }
@@ -44,6 +46,11 @@ unsafe impl GlobalAlloc for Counting {
         // SAFETY: likewise.
         unsafe { System.dealloc(pointer, layout) }
     }
+}
+
+fn allocated() {
+    ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+    calls::allocated();
 }
 
 /// Serves until this program is killed. For each line of standard input it prints how many allocations there were so far.

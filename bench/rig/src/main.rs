@@ -14,6 +14,7 @@ mod head;
 mod job;
 mod keeper;
 mod link;
+mod lockstep;
 mod measure;
 mod plan;
 mod process;
@@ -62,6 +63,14 @@ struct Arguments {
     #[arg(long, value_name = "COMMAND", default_value = "")]
     other: String,
 
+    /// Counts what the gateway asks the system for, of a few scenarios: the same in every run.
+    #[arg(long)]
+    count: bool,
+
+    /// With `--count`: a gateway that was spoilt on purpose.
+    #[arg(long, value_name = "HOW", requires = "count")]
+    spoil: Option<lockstep::Spoilt>,
+
     /// Serves as a target: relay, `copy_bidirectional` or counted.
     #[arg(long, hide = true, requires = "upstream")]
     serve: Option<String>,
@@ -72,6 +81,9 @@ struct Arguments {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    if arguments.count {
+        return lockstep::run(&arguments.scenarios, arguments.spoil);
+    }
     let Some(what) = &arguments.serve else { return plan::run(&arguments) };
     let upstream = arguments.upstream.context("no upstream")?;
     if what == "counted" { counted::serve(upstream) } else { serve::serve(what != "relay", upstream) }

@@ -106,7 +106,7 @@ fn forward(stream: TcpStream, head: &Head, job: &Arc<Job>, pairs: usize) -> Resu
     carry(link, job, direction)
 }
 
-fn accept(mut stream: &TcpStream, protocol: &str) -> Result<()> {
+pub(crate) fn accept(mut stream: &TcpStream, protocol: &str) -> Result<()> {
     let head = format!(
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\
          X-Stream-Protocol-Version: {protocol}\r\n\r\n"
@@ -121,7 +121,7 @@ fn job_of(head: &str, jobs: &Jobs) -> Result<Arc<Job>> {
 }
 
 /// Waits until the client has opened its streams. It sends nothing on them before it is told to, but for the ends of those for errors.
-fn open(link: &mut Link<impl Opening>) -> Result<()> {
+pub(crate) fn open(link: &mut Link<impl Opening>) -> Result<()> {
     let nothing_else = |_: &mut _, event, _: &[u8]| match event {
         Event::Opened(_) | Event::HalfClosed(_) => Ok(()),
         event => bail!("{event:?} in front of the streams"),

@@ -106,10 +106,9 @@ impl Baseline {
         Self { compiler: compiler.to_owned(), figures: figures.iter().filter_map(rule).collect() }
     }
 
-    /// Of one scenario alone, and its counts.
-    pub(super) fn only(mut self, scenario: &str) -> Self {
-        self.figures
-            .retain(|name, (rule, _)| *rule == Rule::Count && name.ends_with(&format!("| {scenario}")));
+    /// Of one scenario alone, and of one rule.
+    pub(super) fn only(mut self, rule: Rule, scenario: &str) -> Self {
+        self.figures.retain(|name, (own, _)| *own == rule && name.ends_with(&format!("| {scenario}")));
         self
     }
 
@@ -196,7 +195,11 @@ struct Percent(f64, f64);
 
 impl fmt::Display for Percent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:+.1} %", (self.1 / self.0 - 1.0) * 100.0)
+        if self.0 == 0.0 {
+            f.write_str("from none")
+        } else {
+            write!(f, "{:+.1} %", (self.1 / self.0 - 1.0) * 100.0)
+        }
     }
 }
 
@@ -235,6 +238,26 @@ mod tests {
         assert_eq!(verdict("allocations", 0.0, 0.0), Verdict::Same);
         assert!(verdict("allocations", 0.0, 1.0).is_failure());
         assert!(verdict("calls", 17.0, 16.0).is_failure(), "better is to be committed as well");
+    }
+
+    #[test]
+    fn a_figure_that_was_nothing_is_told_without_a_percentage() {
+        assert_eq!(
+            verdict("allocations", 0.0, 32.0).to_string(),
+            "FAILED         0.00 ->      32.00, from none"
+        );
+        assert_eq!(verdict("calls", 96.0, 128.0).to_string(), "FAILED        96.00 ->     128.00, +33.3 %");
+    }
+
+    #[test]
+    fn a_part_of_it_is_of_one_rule_and_one_scenario() {
+        let figures = [
+            figure("instructions a frame | engine | one", "instructions", 1.0),
+            figure("allocations | gateway | one", "allocations", 0.0),
+            figure("allocations | gateway | stand/one", "allocations", 0.0),
+        ];
+        let part = Baseline::of("", &figures).only(Rule::Exact, "one");
+        assert_eq!(part.to_string(), "exact            0 allocations | gateway | one\n");
     }
 
     #[test]

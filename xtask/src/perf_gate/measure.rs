@@ -5,6 +5,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use strait_bench::{Record, cases};
 
+use crate::bench;
 use crate::run::{command, target};
 
 /// The version of the runner, and of the library in the workspace.
@@ -38,7 +39,8 @@ pub(super) fn instructions(slow: Option<&str>) -> Result<Vec<Figure>> {
     let all: Vec<_> = cases().into_iter().enumerate().collect();
     let wanted: Vec<_> =
         all.into_iter().filter(|(_, case)| slow.is_none_or(|name| case.name == name)).collect();
-    let bench = bench("instructions").args(["--nosummary", "--output-format=json", "--save-summary=json"]);
+    let bench =
+        benchmark("instructions").args(["--nosummary", "--output-format=json", "--save-summary=json"]);
     let bench = match (slow, &*wanted) {
         (Some(_), [(number, _)]) => bench.args([format!("*::case_{number}")]).env("STRAIT_SLOW", "1"),
         _ => bench,
@@ -68,13 +70,27 @@ fn count(number: usize) -> Result<f64> {
     values["new"].as_f64().context("the summary has no count")
 }
 
+/// Counts what the gateway asks the system for, or what one that was spoilt on purpose does in one scenario.
+pub(super) fn gateway(spoilt: Option<(&str, &str)>) -> Result<Vec<Figure>> {
+    let rig = command(bench::rig()?).args(["--count"]);
+    let rig = match spoilt {
+        Some((how, scenario)) => rig.args(["--spoil", how, scenario]),
+        None => rig,
+    };
+    let counted = rig.output().context("counting has failed: target/lab/strait-rig --count")?;
+    if spoilt.is_none() {
+        fs::write(target().join("lab/counts.jsonl"), format!("{counted}\n"))?;
+    }
+    lines(&counted)
+}
+
 /// Times next to those of a limit.
 pub(super) fn ratios() -> Result<Vec<Figure>> {
-    bench("ratios").run()?;
+    benchmark("ratios").run()?;
     read(&target().join("lab/ratios.jsonl"))
 }
 
-fn bench(name: &str) -> crate::run::Run {
+fn benchmark(name: &str) -> crate::run::Run {
     command("cargo").args(["bench", "--package", "strait-bench", "--bench", name, "--"])
 }
 
@@ -85,7 +101,10 @@ fn figure(record: &Record) -> Figure {
 
 /// Reads results: one figure a line, as JSON.
 pub(super) fn read(path: &Path) -> Result<Vec<Figure>> {
-    let text = fs::read_to_string(path).with_context(|| format!("no results {}", path.display()))?;
+    lines(&fs::read_to_string(path).with_context(|| format!("no results {}", path.display()))?)
+}
+
+fn lines(text: &str) -> Result<Vec<Figure>> {
     text.lines()
         .filter(|line| !line.is_empty())
         .map(|line| parse(line).with_context(|| line.to_owned()))

@@ -10,8 +10,8 @@ use super::chart::Chart;
 /// What the browser may take, on a machine with much else to do.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// Charts whose figures are not of `cargo xtask bench`.
-const ELSEWHERE: [&str; 2] = ["instructions", "history"];
+/// Charts whose figures are not of the rig.
+const ELSEWHERE: [&str; 4] = ["crates-receive", "crates-send", "history", "instructions"];
 
 /// Loads the page in Chromium, headless. Fails if anything is said on its console, or if a chart is not there with all its lines.
 pub(crate) fn look(page: &Path, charts: &[Chart]) -> Result<()> {

@@ -3,6 +3,7 @@ use std::fmt::Write as _;
 use strait_scenarios::{Scenario, Sessions};
 
 use super::chart::{Axis, Chart, Line, Point, Scale, escaped};
+use super::crates;
 use super::goals::{ENGINE, GOALS, INSTRUCTIONS};
 use super::history::Entry;
 use super::records::{Record, Records};
@@ -25,7 +26,8 @@ svg { width: 100%; font-size: 12px } .grid { stroke: #ccc; stroke-width: 0.5; fi
 table { border-collapse: collapse } td, th { border: 1px solid #ccc; padding: 0.2rem 0.5rem; text-align: left }";
 
 /// All charts, empty ones too.
-pub(crate) fn charts(records: &Records, history: &[Entry]) -> [Chart; 8] {
+pub(crate) fn charts(records: &Records, history: &[Entry]) -> [Chart; 10] {
+    let [receive, send] = crates::charts(records);
     [
         throughput(records, "throughput-stdin", "Throughput over frame size, stdin", "stdin/"),
         throughput(records, "throughput-stdout", "Throughput over frame size, stdout", "stdout/"),
@@ -39,16 +41,18 @@ pub(crate) fn charts(records: &Records, history: &[Entry]) -> [Chart; 8] {
         latency(records),
         memory(records),
         instructions(records),
+        receive,
+        send,
         over_commits(history),
     ]
 }
 
 /// One page that needs nothing else.
-pub(crate) fn page(charts: &[Chart], tables: &[&str]) -> String {
+pub(crate) fn page<'a>(charts: &[Chart], tables: impl IntoIterator<Item = &'a String>) -> String {
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>Strait's lab</title>\n<style>{STYLE}</style>\n\
          <h1>Strait's lab</h1>\n<p>What each figure means, and how to measure: <code>docs/LAB.md</code>.</p>\n{}",
-        tables.iter().copied().map(html).collect::<String>()
+        tables.into_iter().map(|table| html(table)).collect::<String>()
     );
     for chart in charts.iter().filter(|chart| !chart.is_empty()) {
         let caption = escaped(chart.title);
@@ -101,7 +105,7 @@ fn size(scenario: &Scenario) -> Option<f64> {
     }
 }
 
-const FRAME_SIZE: Axis = Axis { name: "bytes of payload in a frame", scale: Scale::Logarithmic };
+pub(crate) const FRAME_SIZE: Axis = Axis { name: "bytes of payload in a frame", scale: Scale::Logarithmic };
 
 fn throughput(records: &Records, id: &'static str, title: &'static str, prefix: &str) -> Chart {
     let x = |scenario: &Scenario| scenario.name.starts_with(prefix).then(|| size(scenario)).flatten();
@@ -206,7 +210,7 @@ mod tests {
 
     #[test]
     fn charts_without_figures_are_left_out_of_the_page() {
-        let page = page(&charts(&Records::default(), &[]), &["| a |\n|---|\n"]);
+        let page = page(&charts(&Records::default(), &[]), &["| a |\n|---|\n".to_owned()]);
         assert!(!page.contains("<figure"), "{page}");
     }
 }
