@@ -39,6 +39,21 @@ impl Instant {
         Self(self.0.saturating_add(span.0 as u64))
     }
 
+    /// An instant that does not come. As a word for "none" it is less code than an `Option`, where the earliest of some is looked
+    /// for.
+    pub(crate) const NEVER: Self = Self(u64::MAX);
+
+    /// The same, but for [`NEVER`](Self::NEVER).
+    pub(crate) fn if_ever(self) -> Option<Self> {
+        (self != Self::NEVER).then_some(self)
+    }
+
+    /// This instant plus `span`, where a span of zero means that there is none.
+    #[must_use]
+    pub(crate) const fn plus_unless_zero(self, span: Millis) -> Self {
+        if span.is_zero() { Self::NEVER } else { self.plus(span) }
+    }
+
     /// Time since `earlier`; zero if `earlier` is later.
     pub(crate) fn span_since(self, earlier: Self) -> Millis {
         Millis(u32::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(u32::MAX))

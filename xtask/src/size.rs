@@ -19,7 +19,10 @@ const SYMBOL: &str = "STRAIT_SIZES";
 const CONNECTIONS: &str = "STRAIT_CONNECTIONS";
 
 /// The row of what is there because of the gateway, and not because of the board or its TCP stack.
-const OURS: &str = "engine, driver and the crates that only they use: code";
+const OURS: &str = "engine and driver: code";
+
+/// The row of what is there because of the two.
+const THEIR_CRATES: &str = "crates that only they use: code";
 
 /// The tasks of the connections.
 const POOL: &str = "strait_firmware::connections::POOL";
@@ -47,7 +50,8 @@ pub(crate) fn check(write: bool) -> Result<()> {
 /// Prints sections, code by crate and the stack of each task of any image.
 pub(crate) fn image(path: &Path) -> Result<()> {
     let image = Image::read(path)?;
-    let rows: Vec<_> = flash(&image).into_iter().chain([(OURS.to_owned(), image.code(is_ours))]).collect();
+    let ours = [(OURS.to_owned(), image.code(is_ours)), (THEIR_CRATES.to_owned(), image.code(is_of_theirs))];
+    let rows: Vec<_> = flash(&image).into_iter().chain(ours).collect();
     println!("{}", table(&path.display().to_string(), &rows));
     for (name, depth) in image.stack(is_task) {
         println!("{} {name}\n    {}", depth.bytes, depth.path.join("\n    "));
@@ -82,6 +86,7 @@ fn figures(image: &Image) -> Result<Vec<(String, u64)>> {
     };
     let mut rows = vec![
         (OURS.to_owned(), image.code(is_ours)),
+        (THEIR_CRATES.to_owned(), image.code(is_of_theirs)),
         ("flash".to_owned(), of_sections(&[".vector_table", ".text", ".rodata", ".data"])),
         ("static RAM".to_owned(), of_sections(&[".data", ".bss", ".uninit"])),
     ];
@@ -106,6 +111,11 @@ fn is_ours(name: &str) -> bool {
     let is_gateway = is_task(name) && ["__connections_", "__clients_"].iter().any(|task| name.contains(task));
     let crates = ["strait::", "strait_embassy::", "siphasher::"];
     is_gateway || crates.iter().any(|path| name.contains(path))
+}
+
+/// Code of what only engine and driver depend on, where it is not part of a function of theirs.
+fn is_of_theirs(name: &str) -> bool {
+    ["httparse::", "sha1_smol::", "base64::"].iter().any(|path| name.contains(path)) && !is_ours(name)
 }
 
 fn engine() -> Result<Vec<(String, u64)>> {

@@ -81,9 +81,13 @@ impl<'a, const N: usize, const M: usize> Backlog<'a, N, M> {
     }
 
     /// The client that has waited longest, and its seat: at once, or when one comes; `None` when no more are to be served.
-    pub(crate) async fn next(&self, runner: usize, switch: &Switch<N>) -> Option<(usize, TcpSocket<'a>)> {
-        let idle = self.idle.get(runner)?;
-        poll_fn(|cx| {
+    pub(crate) fn next(
+        &self,
+        runner: usize,
+        switch: &Switch<N>,
+    ) -> impl Future<Output = Option<(usize, TcpSocket<'a>)>> {
+        poll_fn(move |cx| {
+            let Some(idle) = self.idle.get(runner) else { return Poll::Ready(None) };
             switch.register_runner(runner, cx);
             let client = self.take();
             if client.is_some() || switch.mode() >= Mode::Draining {
@@ -93,7 +97,6 @@ impl<'a, const N: usize, const M: usize> Backlog<'a, N, M> {
             idle.set(idle.get().or_else(|| Some(self.next_turn())));
             Poll::Pending
         })
-        .await
     }
 
     /// Returns a client's socket to the door, which ends its connection.

@@ -2,7 +2,10 @@ use core::future::poll_fn;
 use core::pin::pin;
 use core::task::{Context, Poll};
 
+use embassy_time::Instant;
 use embedded_io_async::{Error, ErrorKind, Read, Write};
+
+use crate::wait::poll_until;
 
 /// A connection, as a session uses it.
 ///
@@ -95,16 +98,49 @@ impl<R: Read, W: Write<Error = R::Error>> Write for Halves<R, W> {
     }
 }
 
-/// Reads some bytes; `Ok(0)` is the end.
-pub(crate) async fn read(from: &mut impl Connection, into: &mut [u8]) -> Result<usize, ErrorKind> {
-    poll_fn(|cx| from.poll_read(cx, into)).await
+// None of these is an `async fn`, which would be a state more, with its code and its memory.
+
+/// Reads some bytes; `Ok(0)` is the end. [`ErrorKind::TimedOut`] if none have come until then.
+pub(crate) fn read(
+    from: &mut impl Connection,
+    into: &mut [u8],
+    until: Instant,
+) -> impl Future<Output = Result<usize, ErrorKind>> {
+    poll_fn(move |cx| match from.poll_read(cx, into) {
+        Poll::Pending => too_late(cx, until),
+        ready @ Poll::Ready(_) => ready,
+    })
 }
 
-/// Writes all of `bytes`, and sees that they leave.
-pub(crate) async fn write(to: &mut impl Connection, mut bytes: &[u8]) -> Result<(), ErrorKind> {
-    while !bytes.is_empty() {
-        let count = poll_fn(|cx| to.poll_write(cx, bytes)).await?;
-        bytes = bytes.get(count..).filter(|_| count > 0).ok_or(ErrorKind::WriteZero)?;
-    }
-    poll_fn(|cx| to.poll_flush(cx)).await
+/// Writes all of `bytes`, and sees that they leave. [`ErrorKind::TimedOut`] if they have not until then; and where there are none,
+/// because there was no room for what was to be said, that is an error.
+pub(crate) fn write(
+    to: &mut impl Connection,
+    bytes: &[u8],
+    until: Instant,
+) -> impl Future<Output = Result<(), ErrorKind>> {
+    let mut written = 0;
+    poll_fn(move |cx| {
+        loop {
+            let rest = bytes.get(written..).unwrap_or_default();
+            let next = if written > 0 && rest.is_empty() {
+                to.poll_flush(cx).map_ok(|()| None)
+            } else {
+                to.poll_write(cx, rest).map_ok(Some)
+            };
+            match next {
+                Poll::Ready(Ok(None)) => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(Some(0))) => return Poll::Ready(Err(ErrorKind::WriteZero)),
+                Poll::Ready(Ok(Some(count))) => written += count,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return too_late(cx, until),
+            }
+        }
+    })
+}
+
+/// What waits has failed at that time; before it, the task is woken then. A future with a time-out round it would be code for each
+/// place of use.
+pub(crate) fn too_late<T>(cx: &mut Context<'_>, until: Instant) -> Poll<Result<T, ErrorKind>> {
+    poll_until(cx, until).map(|()| Err(ErrorKind::TimedOut))
 }

@@ -13,7 +13,7 @@ use crate::gateway::Place;
 use crate::serve::{Ended, deadline};
 use crate::socket::{Farewell, Rings};
 use crate::switch::{Mode, Switch};
-use crate::wait::poll_until;
+use crate::wait::{poll_until, within};
 
 /// How long a socket rests that could not listen.
 const REST: Duration = Duration::from_secs(1);
@@ -125,16 +125,16 @@ impl<'a> Seat<'a> {
             Stage::Listening => match poll_accept(cx, self.socket.as_mut()?, port) {
                 Poll::Ready(true) => {
                     switch.count.opened();
-                    Some(Stage::Silent(Instant::now() + patience))
+                    Some(Stage::Silent(within(patience)))
                 }
-                Poll::Ready(false) => Some(Stage::Resting(Instant::now() + REST)),
+                Poll::Ready(false) => Some(Stage::Resting(within(REST))),
                 Poll::Pending => None,
             },
             Stage::Resting(until) => poll_until(cx, *until).is_ready().then_some(Stage::Listening),
             Stage::Silent(until) => match poll_speaks(cx, self.socket.as_mut()?) {
                 Poll::Ready(true) => {
                     backlog.queue(number, self.socket.take()?, switch);
-                    Some(Stage::Waiting(Instant::now() + patience))
+                    Some(Stage::Waiting(within(patience)))
                 }
                 Poll::Pending if !is_draining && poll_until(cx, *until).is_pending() => None,
                 _ => self.leave(),

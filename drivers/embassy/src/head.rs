@@ -1,8 +1,12 @@
-use embassy_time::{Duration, with_timeout};
+use core::future::poll_fn;
+use core::task::Poll;
+
+use embassy_time::Instant;
 use embedded_io_async::ErrorKind;
 use strait::http::{HeadError, HeadScanner};
 
-use crate::connection::{self, Connection};
+use crate::connection::Connection;
+use crate::wait::poll_until;
 
 /// A head that lies in memory, and behind it what came with it.
 #[derive(Debug, Clone, Copy)]
@@ -26,38 +30,33 @@ pub(crate) enum HeadFailure {
     Io(ErrorKind),
 }
 
-/// Reads one head, of at most `limit` bytes and no more than `memory` holds, within `deadline`.
-pub(crate) async fn read_head(
+/// Reads one head, of at most `limit` bytes and no more than `memory` holds.
+pub(crate) fn read_head(
     io: &mut impl Connection,
     memory: &mut [u8],
     limit: usize,
-    deadline: Duration,
-) -> Result<Head, HeadFailure> {
-    with_timeout(deadline, read_within(io, memory, limit)).await.unwrap_or(Err(HeadFailure::Timeout))
-}
-
-/// The same for whoever has a deadline already.
-pub(crate) async fn read_within(
-    io: &mut impl Connection,
-    memory: &mut [u8],
-    limit: usize,
-) -> Result<Head, HeadFailure> {
+    until: Instant,
+) -> impl Future<Output = Result<Head, HeadFailure>> {
     let limit = limit.min(memory.len());
     let mut scanner = HeadScanner::new(limit);
     let mut filled = 0;
-    loop {
-        let space = memory.get_mut(filled..).unwrap_or_default();
-        if space.is_empty() {
-            return Err(HeadFailure::Malformed(HeadError::TooLarge { limit }));
+    poll_fn(move |cx| {
+        loop {
+            let space = memory.get_mut(filled..).unwrap_or_default();
+            if space.is_empty() {
+                return Poll::Ready(Err(HeadFailure::Malformed(HeadError::TooLarge { limit })));
+            }
+            match io.poll_read(cx, space) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(HeadFailure::Closed)),
+                Poll::Ready(Ok(count)) => filled += count,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(HeadFailure::Io(error))),
+                Poll::Pending => return poll_until(cx, until).map(|()| Err(HeadFailure::Timeout)),
+            }
+            match scanner.scan(memory.get(..filled).unwrap_or_default()) {
+                Ok(None) => {}
+                Ok(Some(len)) => return Poll::Ready(Ok(Head { len, filled })),
+                Err(error) => return Poll::Ready(Err(HeadFailure::Malformed(error))),
+            }
         }
-        let count = connection::read(io, space).await.map_err(HeadFailure::Io)?;
-        if count == 0 {
-            return Err(HeadFailure::Closed);
-        }
-        filled += count;
-        let received = memory.get(..filled).unwrap_or_default();
-        if let Some(len) = scanner.scan(received).map_err(HeadFailure::Malformed)? {
-            return Ok(Head { len, filled });
-        }
-    }
+    })
 }

@@ -7,7 +7,7 @@ mod route;
 
 use core::net::IpAddr;
 
-use embassy_time::{Duration, with_timeout};
+use embassy_time::Duration;
 use embedded_io_async::ErrorKind;
 use strait::Limits;
 use strait::bridge::{Bridge, ExecBridge, Outcome};
@@ -25,6 +25,7 @@ use crate::head::{Head, read_head};
 use crate::pass_on::PassedOn;
 use crate::session::{Filled, Session, Summary};
 use crate::socket::Dial;
+use crate::wait::within;
 
 /// Header lines of a request or an answer that are understood. kubectl sends a dozen, a browser 20.
 const HEADERS: usize = 24;
@@ -83,7 +84,7 @@ pub async fn serve<C: Connection, D: Dial>(
     let (up, down) = memory;
     let limits = &options.limits;
     let mut head = Head { len: 0, filled: 0 };
-    let way = match read_head(client, up, limits.head_bytes, deadline(limits)).await {
+    let way = match read_head(client, up, limits.head_bytes, within(deadline(limits))).await {
         Ok(read) => {
             head = read;
             route(up.get(..head.len).unwrap_or_default(), peer, options, down)
@@ -104,7 +105,7 @@ pub async fn serve<C: Connection, D: Dial>(
         // Exec and attach: the client is answered, then upstream is asked, and what it says is the session's status.
         Way::Translate { request, work: Work::Exec(streams), agreed, expected } => {
             let mut up = Filled::behind_head(up, head.len, head.filled);
-            if welcome(client, &agreed, up.room()).await.is_err() {
+            if welcome(client, &agreed, up.room(), limits).await.is_err() {
                 return Ended::Left;
             }
             let asked = ask(upstream, down, request, expected, limits).await;
@@ -119,7 +120,7 @@ pub async fn serve<C: Connection, D: Dial>(
             let mut behind = Filled::behind_head(&mut *up, head.len, head.filled);
             match ask(upstream, down, request, expected, limits).await {
                 Ok(Granted { io, head, .. }) => {
-                    if welcome(client, &agreed, behind.room()).await.is_err() {
+                    if welcome(client, &agreed, behind.room(), limits).await.is_err() {
                         return Ended::Left;
                     }
                     let down = Filled::behind_head(down, head.len, head.filled);
@@ -156,10 +157,15 @@ fn begin<'a, U>(
 }
 
 /// Tells a client that its upgrade is granted. `room` is for the words.
-async fn welcome<C: Connection>(client: &mut C, agreed: &Accepted, room: &mut [u8]) -> Result<(), ErrorKind> {
+fn welcome<C: Connection>(
+    client: &mut C,
+    agreed: &Accepted,
+    room: &mut [u8],
+    limits: &Limits,
+) -> impl Future<Output = Result<(), ErrorKind>> {
+    // Without room for the answer nothing is written, which is an error.
     let length = agree(agreed, room);
-    let answer = room.get(..length).filter(|answer| !answer.is_empty());
-    connection::write(client, answer.ok_or(ErrorKind::OutOfMemory)?).await
+    connection::write(client, room.get(..length).unwrap_or_default(), within(deadline(limits)))
 }
 
 #[inline(never)]
@@ -184,13 +190,11 @@ fn connect<B: Bridge>(bridge: &mut B, leg: impl FnOnce() -> B::Upstream) {
 /// Sends the last bytes of a connection so that they arrive: what the peer still sends is read for a while.
 async fn refuse(client: &mut impl Connection, status: u16, memory: &mut [u8], length: usize) -> Ended {
     debug!("answer {}", status);
-    let answering = async {
-        connection::write(client, memory.get(..length).unwrap_or_default()).await?;
+    let until = within(LINGER);
+    if connection::write(client, memory.get(..length).unwrap_or_default(), until).await.is_ok() {
         client.end();
-        while connection::read(client, memory).await? > 0 {}
-        Ok::<_, ErrorKind>(())
-    };
-    let _ = with_timeout(LINGER, answering).await;
+        while let Ok(1..) = connection::read(client, memory, until).await {}
+    }
     Ended::Refused(status)
 }
 

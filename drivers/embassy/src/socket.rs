@@ -7,8 +7,8 @@ use embassy_net::{IpEndpoint, Stack};
 use embassy_time::{Duration, Instant};
 use embedded_io_async::{Error, ErrorKind};
 
-use crate::connection::Connection;
-use crate::wait::poll_until;
+use crate::connection::{Connection, too_late};
+use crate::wait::{poll_until, within};
 
 /// A peer that vanished without a word is asked after so long whether it is there,
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
@@ -46,6 +46,16 @@ pub trait Dial {
 
     /// Connects. Called once in a session.
     async fn dial(&mut self) -> Result<&mut Self::Connection, ErrorKind>;
+}
+
+/// The same within a time, and [`ErrorKind::TimedOut`] behind it.
+pub(crate) async fn dial<D: Dial>(upstream: &mut D, until: Instant) -> Result<&mut D::Connection, ErrorKind> {
+    let mut dialling = pin!(upstream.dial());
+    poll_fn(|cx| match dialling.as_mut().poll(cx) {
+        Poll::Pending => too_late(cx, until),
+        ready @ Poll::Ready(_) => ready,
+    })
+    .await
 }
 
 /// Connects a socket to one address.
@@ -97,9 +107,9 @@ const LAST_WORD: Duration = Duration::from_millis(15);
 
 /// Ends a connection so that all that was written arrives, or cuts it where the peer does not take it. Says when the socket can
 /// be used again.
-pub(crate) async fn hang_up(socket: &mut TcpSocket<'_>) -> Instant {
+pub(crate) fn hang_up(socket: &mut TcpSocket<'_>) -> impl Future<Output = Instant> {
     let mut farewell = Farewell::begin(socket);
-    poll_fn(|cx| farewell.poll(cx, socket)).await
+    poll_fn(move |cx| farewell.poll(cx, socket))
 }
 
 /// The end of a connection.
@@ -112,7 +122,7 @@ pub(crate) struct Farewell {
 impl Farewell {
     pub(crate) fn begin(socket: &mut TcpSocket<'_>) -> Self {
         socket.close();
-        Self { until: Instant::now() + FAREWELL, is_cut: false }
+        Self { until: within(FAREWELL), is_cut: false }
     }
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, socket: &mut TcpSocket<'_>) -> Poll<Instant> {
@@ -131,10 +141,10 @@ impl Farewell {
             }
             match socket.state() {
                 State::Closed => {}
-                State::TimeWait => return Poll::Ready(Instant::now() + LAST_WORD),
+                State::TimeWait => return Poll::Ready(within(LAST_WORD)),
                 _ => socket.abort(),
             }
-            *self = Self { until: Instant::now() + FAREWELL, is_cut: true };
+            *self = Self { until: within(FAREWELL), is_cut: true };
         }
         if pin!(socket.flush()).poll(cx).is_pending() && poll_until(cx, self.until).is_pending() {
             return Poll::Pending;

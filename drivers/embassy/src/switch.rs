@@ -50,12 +50,11 @@ impl<const N: usize> Switch<N> {
     }
 
     /// Until sessions have to end. For a runner's task.
-    pub(crate) async fn closing(&self, runner: usize) {
-        poll_fn(|cx| {
+    pub(crate) fn closing(&self, runner: usize) -> impl Future<Output = ()> {
+        poll_fn(move |cx| {
             self.register_runner(runner, cx);
             if self.mode() < Mode::Closing { Poll::Pending } else { Poll::Ready(()) }
         })
-        .await;
     }
 
     pub(crate) fn register_door(&self, cx: &Context<'_>) {

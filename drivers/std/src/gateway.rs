@@ -159,7 +159,8 @@ impl Gateway {
             tracing::info!(%from, path = request.path(), "request refused");
             return Ok(refuse(&client, &answer, stop));
         }
-        let hop = Hop { authority: &self.authority, client: Some(from.ip()), ..Hop::default() };
+        let hop =
+            Hop { authority: &self.authority, client: Some(from.ip().to_canonical()), ..Hop::default() };
         let way = Way { client, head: &head, request: &request, hop, stop };
         if !Upgrade::is_asked_for(&request) {
             return self.pass_plain(&way).map(|()| None);

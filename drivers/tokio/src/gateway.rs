@@ -30,7 +30,7 @@ use crate::stream::Stream;
 use crate::tls::TlsError;
 use crate::upstream::{self, DialError, Upgraded, Upstream};
 
-use self::join::{Ended, Ends, Exec, PASSED_ON, send, to_101};
+use self::join::{Begun, Ends, Exec, PASSED_ON, send, to_101};
 
 pub use strait::gateway::{FeatureGates, GateError, UpstreamProtocol};
 
@@ -125,29 +125,66 @@ impl Gateway {
         self.check(listener.local_addr()?)?;
         let gateway = Arc::new(self);
         listener::serve(listener, &gateway.door.options, &shutdown.into(), |stream, peer, shutdown| {
-            let gateway = Arc::clone(&gateway);
-            async move { gateway.connection(stream, peer, shutdown).await }
+            Arc::clone(&gateway).connection(stream, peer, shutdown)
         })
         .await
     }
 
-    async fn connection(&self, stream: TcpStream, peer: SocketAddr, shutdown: Shutdown) {
-        // Boxed, as what follows: a session has to wait in no more memory than it needs itself.
-        let entering = Box::pin(self.door.enter(stream, peer, &self.limits, &shutdown));
-        let Some(visitor) = entering.await else { return };
+    async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, shutdown: Shutdown) {
+        // Boxed: what came before a session is dropped, so that it waits in no more memory than it needs itself.
+        let Some(session) = Box::pin(self.begin(stream, peer, &shutdown)).await else { return };
+        let Session { begun: Begun { legs, session }, path, server, verb, tty, permit } = session;
+        let summary = session.await;
+        tracing::info!(
+            %peer,
+            path,
+            legs,
+            tty,
+            end = %summary.outcome,
+            from_client = summary.from_client,
+            to_client = summary.to_client,
+            from_upstream = summary.from_upstream,
+            to_upstream = summary.to_upstream,
+            duration_ms = u64::try_from(summary.duration.as_millis()).unwrap_or(u64::MAX),
+            "session ended",
+        );
+        let is_translated = legs != PASSED_ON;
+        self.count_request(server, verb, is_translated);
+        self.metrics().carried(&summary, is_translated && verb != Verb::PortForward);
+        drop(permit);
+        if let Some(observer) = &self.observer {
+            observer(&summary);
+        }
+    }
+
+    /// All that comes before a session. `None` if none comes.
+    async fn begin<'a>(
+        &'a self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        shutdown: &'a Shutdown,
+    ) -> Option<Session<'a>> {
+        // Boxed, as what follows: the larger futures of the way in are not there together.
+        let entering = Box::pin(self.door.enter(stream, peer, &self.limits, shutdown));
+        let visitor = entering.await?;
         let route = self.route(&visitor, peer);
         let Visitor { stream: client, head } = visitor;
-        match route {
-            Way::Plain(request) => tokio::select! {
-                () = Box::pin(relay(&self.upstream, client, &head, request, &self.limits)) => {}
-                () = shutdown.closed() => {}
+        let answer = match route {
+            Way::Plain(request) => {
+                tokio::select! {
+                    () = Box::pin(relay(&self.upstream, client, &head, request, &self.limits)) => {}
+                    () = shutdown.closed() => {}
+                }
+                return None;
+            }
+            Way::Upgrade(route) => match self.door.admit(shutdown) {
+                Ok(permit) => return Box::pin(self.upgrade(client, head, route, permit, shutdown)).await,
+                Err(answer) => answer,
             },
-            Way::Upgrade(route) => match self.door.admit(&shutdown) {
-                Ok(permit) => Box::pin(self.upgrade(client, peer, head, route, permit, &shutdown)).await,
-                Err(answer) => Box::pin(self.door.answer(client, &answer)).await,
-            },
-            Way::Answer(answer) => Box::pin(self.door.answer(client, &answer)).await,
-        }
+            Way::Answer(answer) => answer,
+        };
+        Box::pin(self.door.answer(client, &answer)).await;
+        None
     }
 
     fn route(&self, visitor: &Visitor, peer: SocketAddr) -> Way {
@@ -219,53 +256,32 @@ impl Gateway {
         &self.door.options.metrics
     }
 
-    async fn upgrade(
-        &self,
+    async fn upgrade<'a>(
+        &'a self,
         client: Stream,
-        peer: SocketAddr,
         head: Head,
         route: Box<Route>,
         permit: Permit,
-        shutdown: &Shutdown,
-    ) {
+        shutdown: &'a Shutdown,
+    ) -> Option<Session<'a>> {
         let Plan { server, verb, streams, .. } = route.plan;
         let path = route.path.clone();
-        let ended = if route.plan.answers_first() {
+        let begun = if route.plan.answers_first() {
             self.answer_then_dial(client, head, route, shutdown).await
         } else {
             Box::pin(self.dial_then_answer(client, head, route, shutdown)).await
         };
-        let Some(Ended { legs, summary }) = ended else { return };
-        tracing::info!(
-            %peer,
-            path,
-            legs,
-            tty = streams.tty,
-            end = %summary.outcome,
-            from_client = summary.from_client,
-            to_client = summary.to_client,
-            from_upstream = summary.from_upstream,
-            to_upstream = summary.to_upstream,
-            duration_ms = u64::try_from(summary.duration.as_millis()).unwrap_or(u64::MAX),
-            "session ended",
-        );
-        let is_translated = legs != PASSED_ON;
-        self.count_request(server, verb, is_translated);
-        self.metrics().carried(&summary, is_translated && verb != Verb::PortForward);
-        drop(permit);
-        if let Some(observer) = &self.observer {
-            observer(&summary);
-        }
+        Some(Session { begun: begun?, path, server, verb, tty: streams.tty, permit })
     }
 
     /// The translator as upstream has it: the client gets its 101, then upstream is asked.
-    async fn answer_then_dial(
-        &self,
+    async fn answer_then_dial<'a>(
+        &'a self,
         mut client: Stream,
         head: Head,
         route: Box<Route>,
         shutdown: &Shutdown,
-    ) -> Option<Ended> {
+    ) -> Option<Begun<'a>> {
         let Plan { verb, streams, agreed, .. } = route.plan;
         let agreed = agreed?;
         send(&mut client, &to_101(&agreed)).await?;
@@ -295,19 +311,17 @@ impl Gateway {
             Box::pin(dial),
             shutdown,
         );
-        drop(head);
-        let summary = session.await;
-        Some(Ended { legs: "WebSocket to SPDY/3.1", summary })
+        Some(Begun { legs: "WebSocket to SPDY/3.1", session })
     }
 
     /// Upstream is asked first, in all ways that it may know, and the client gets what comes of it.
-    async fn dial_then_answer(
-        &self,
+    async fn dial_then_answer<'a>(
+        &'a self,
         client: Stream,
         head: Head,
         route: Box<Route>,
-        shutdown: &Shutdown,
-    ) -> Option<Ended> {
+        shutdown: &'a Shutdown,
+    ) -> Option<Begun<'a>> {
         let mut result = Err(None);
         let Plan { verb, is_tunnel, agreed, streams, .. } = route.plan;
         for (attempt, request) in route.attempts() {
@@ -333,8 +347,6 @@ impl Gateway {
                 }
             }
         }
-        // The session needs nothing of it any more.
-        drop(route);
         let answer = match result {
             Ok((upgraded, then)) => {
                 if is_tunnel {
@@ -380,6 +392,16 @@ async fn timed<T, E>(dial: impl Future<Output = Result<T, E>>, metrics: &Metrics
     let result = dial.await;
     metrics.upstream_connected(started.elapsed(), result.is_ok());
     result
+}
+
+/// A session that runs, and what is told of it at its end.
+struct Session<'a> {
+    begun: Begun<'a>,
+    path: String,
+    server: Server,
+    verb: Verb,
+    tty: bool,
+    permit: Permit,
 }
 
 /// What a request gets.

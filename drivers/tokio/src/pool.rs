@@ -1,14 +1,35 @@
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use strait::bridge::Lane;
 
 /// Bytes of one lane's buffer: upstream's largest frames (32 KiB of payload) go through two at a time.
 pub(crate) const BUFFER: usize = 64 * 1024;
 
-/// Buffers that are kept for the next session instead of being given back to the allocator.
+/// Buffers, and places for lanes, that are kept for the next session instead of being given back to the allocator.
 #[derive(Debug, Clone)]
 pub(crate) struct Pool {
-    free: Arc<Mutex<Vec<Box<[u8]>>>>,
+    free: Arc<Mutex<Free>>,
     keep: usize,
 }
+
+#[derive(Debug, Default)]
+struct Free {
+    buffers: Vec<Box<[u8]>>,
+    /// All of them empty.
+    places: Vec<Place>,
+}
+
+/// Both lanes of a session that has something to do.
+#[derive(Debug)]
+pub(crate) struct Lanes {
+    /// From the client to upstream.
+    pub(crate) up: Lane<Pooled>,
+    /// From upstream to the client.
+    pub(crate) down: Lane<Pooled>,
+}
+
+/// Where lanes are while a session needs them: they take 2.3 KB without their buffers.
+pub(crate) type Place = Box<Option<Lanes>>;
 
 impl Pool {
     /// A pool that keeps up to `keep` unused buffers.
@@ -23,10 +44,31 @@ impl Pool {
         buffer
     }
 
+    /// An empty place for lanes.
+    pub(crate) fn place(&self) -> Place {
+        // Not while the pool is locked.
+        let kept = self.free().places.pop();
+        kept.unwrap_or_default()
+    }
+
+    /// Gives back a place and the buffers of what is in it; what they hold is forgotten.
+    pub(crate) fn give_back(&self, mut place: Place) {
+        // The buffers go their own way.
+        *place = None;
+        let mut free = self.free();
+        if 2 * free.places.len() < self.keep {
+            free.places.push(place);
+        }
+    }
+
+    fn free(&self) -> MutexGuard<'_, Free> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Unused buffers in the pool.
     #[cfg(test)]
     fn unused(&self) -> usize {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.free().buffers.len()
     }
 }
 
@@ -43,17 +85,20 @@ impl Pooled {
     #[inline]
     pub(crate) fn borrow(&mut self) {
         if self.bytes.is_empty() {
-            let free = self.pool.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            self.bytes = free.unwrap_or_else(|| vec![0; BUFFER].into_boxed_slice());
+            let kept = self.pool.free().buffers.pop();
+            self.bytes = kept.unwrap_or_else(|| vec![0; BUFFER].into_boxed_slice());
         }
     }
 
     /// Lets others have the bytes until they are [borrowed](Self::borrow) again; what they hold is forgotten.
     pub(crate) fn give_back(&mut self) {
         let bytes = std::mem::take(&mut self.bytes);
-        let mut free = self.pool.free.lock().unwrap_or_else(PoisonError::into_inner);
-        if !bytes.is_empty() && free.len() < self.pool.keep {
-            free.push(bytes);
+        if bytes.is_empty() {
+            return;
+        }
+        let mut free = self.pool.free();
+        if free.buffers.len() < self.pool.keep {
+            free.buffers.push(bytes);
         }
     }
 }
@@ -91,6 +136,21 @@ mod tests {
         assert_eq!(pool.unused(), 1);
         assert_eq!(pool.take().as_ref().len(), BUFFER);
         assert_eq!(pool.unused(), 1);
+    }
+
+    #[test]
+    fn lanes_that_are_given_back_leave_their_place_and_their_buffers_to_others() {
+        let pool = Pool::new(2);
+        let lanes = || Lanes { up: Lane::new(pool.take()), down: Lane::new(pool.take()) };
+        let mut places = [pool.place(), pool.place()];
+        for place in &mut places {
+            place.get_or_insert_with(lanes);
+        }
+        for place in places {
+            pool.give_back(place);
+        }
+        assert_eq!((pool.unused(), pool.free().places.len()), (2, 1), "no more than for one session");
+        assert!(pool.place().is_none());
     }
 
     #[test]

@@ -1,3 +1,5 @@
+mod socket;
+
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -6,14 +8,16 @@ use std::time::Duration;
 
 use strait::Instant;
 use strait::bridge::{Bridge, Carried, Flow, Lane, Outcome, Seen, Side};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::hangup::{Tcp, Watch};
 use crate::overflow::Overflow;
-use crate::pool::{Pool, Pooled};
+use crate::pool::{Lanes, Place, Pool, Pooled};
 use crate::together::together;
+
+use self::socket::Socket;
 
 /// Slices of one vectored write: a lane's segments and the control bytes before and behind them.
 const SLICES: usize = 66;
@@ -67,10 +71,9 @@ pub(crate) struct Session<C, U, B: Bridge> {
     overflow: Overflow,
     /// Looks after the client while nothing is read from it.
     watch: Watch,
-    /// From the client to upstream.
-    up: Lane<Pooled>,
-    /// From upstream to the client.
-    down: Lane<Pooled>,
+    /// `None` while there is nothing to do: an idle session has neither lanes nor buffers.
+    lanes: Option<Place>,
+    pool: Pool,
     started: tokio::time::Instant,
     timer: Pin<Box<Sleep>>,
     stop: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -89,22 +92,6 @@ enum Upstream<U, L> {
     },
 }
 
-struct Socket<T> {
-    io: T,
-    received: u64,
-    sent: u64,
-    eof: bool,
-    shut: bool,
-    /// Something was written since the last complete flush.
-    unflushed: bool,
-}
-
-impl<T> Socket<T> {
-    const fn new(io: T) -> Self {
-        Self { io, received: 0, sent: 0, eof: false, shut: false, unflushed: false }
-    }
-}
-
 impl<C, U, B: Bridge> Session<C, U, B>
 where
     C: AsyncRead + AsyncWrite + Tcp + Unpin,
@@ -120,8 +107,8 @@ where
         stop: CancellationToken,
     ) -> Box<Self> {
         let mut session = Box::new(Self {
-            up: bridge.lane_to(Side::Upstream, pool.take()),
-            down: bridge.lane_to(Side::Client, pool.take()),
+            lanes: None,
+            pool: pool.clone(),
             bridge,
             client: Socket::new(client),
             upstream: Upstream::Dialing(dial),
@@ -133,8 +120,11 @@ where
             stopped: false,
             received_at_rest: 0,
         });
-        session.bridge.greet(&mut session.down);
-        session.client.received += fill(&mut session.up, behind);
+        let mut place = pool.place();
+        let lanes = lanes_in(&mut place, &session.bridge, pool);
+        session.bridge.greet(&mut lanes.down);
+        session.client.received += fill(&mut lanes.up, behind);
+        session.lanes = Some(place);
         session
     }
 
@@ -160,32 +150,38 @@ where
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        for lane in [&mut self.up, &mut self.down] {
-            if let Some(buffer) = lane.idle_buffer() {
-                buffer.borrow();
-            }
+        let mut place = self.lanes.take().unwrap_or_else(|| self.pool.place());
+        let lanes = lanes_in(&mut place, &self.bridge, &self.pool);
+        let ended = self.poll_with(lanes, cx);
+        if ended.is_ready() || self.rest(lanes) {
+            self.pool.give_back(place);
+        } else {
+            self.lanes = Some(place);
         }
+        ended
+    }
+
+    fn poll_with(&mut self, lanes: &mut Lanes, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let now = self.now();
             self.watch.is_read = false;
-            let mut progress = self.poll_stop(cx) | self.poll_dial(cx, now) | self.release(now);
+            let mut progress = self.poll_stop(cx) | self.poll_dial(lanes, cx, now) | self.release(now);
             // Upstream first: what it says may set free what the client has sent.
-            progress |= self.pump(cx, Side::Upstream, now);
-            progress |= self.pump(cx, Side::Client, now);
+            progress |= self.pump(lanes, cx, Side::Upstream, now);
+            progress |= self.pump(lanes, cx, Side::Client, now);
             progress |= self.flush(cx, now);
-            if self.is_finished() {
+            if self.is_finished(lanes) {
                 return Poll::Ready(());
             }
             if !progress && !self.look(cx, now) && self.poll_timer(cx).is_pending() {
-                self.rest();
                 return Poll::Pending;
             }
         }
     }
 
-    /// Gives back the buffers in which nothing is, unless much has come since the last time: more may follow. When nothing
-    /// does, the next heartbeat comes by here.
-    fn rest(&mut self) {
+    /// True if the lanes are not needed. Buffers in which nothing is are given back, unless much has come since the last time: more
+    /// may follow. When nothing does, the next heartbeat comes by here.
+    fn rest(&mut self, lanes: &mut Lanes) -> bool {
         let upstream = match &self.upstream {
             Upstream::Dialing(_) => 0,
             Upstream::Connected(socket) => socket.received,
@@ -193,19 +189,24 @@ where
         };
         let received = self.client.received + upstream;
         let before = std::mem::replace(&mut self.received_at_rest, received);
-        if received - before < MUCH {
-            for lane in [&mut self.up, &mut self.down] {
-                if let Some(buffer) = lane.idle_buffer() {
-                    buffer.give_back();
-                }
+        if received - before >= MUCH {
+            return false;
+        }
+        if lanes.up.is_idle() && lanes.down.is_idle() {
+            return true;
+        }
+        for lane in [&mut lanes.up, &mut lanes.down] {
+            if let Some(buffer) = lane.idle_buffer() {
+                buffer.give_back();
             }
         }
+        false
     }
 
-    fn is_finished(&self) -> bool {
+    fn is_finished(&self, lanes: &Lanes) -> bool {
         self.bridge.is_finished()
-            && !self.bridge.has_output(Side::Client, &self.down)
-            && !self.bridge.has_output(Side::Upstream, &self.up)
+            && !self.bridge.has_output(Side::Client, &lanes.down)
+            && !self.bridge.has_output(Side::Upstream, &lanes.up)
     }
 
     fn now(&self) -> Instant {
@@ -243,7 +244,7 @@ where
         true
     }
 
-    fn poll_dial(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+    fn poll_dial(&mut self, lanes: &mut Lanes, cx: &mut Context<'_>, now: Instant) -> bool {
         let Upstream::Dialing(dial) = &mut self.upstream else { return false };
         if self.bridge.outcome().is_some() {
             // The client is gone: nobody waits for this connection any more.
@@ -255,11 +256,11 @@ where
             Ok(Connected { io, leg, behind }) => {
                 self.bridge.connected(leg, now);
                 let mut socket = Socket::new(io);
-                socket.received += fill(&mut self.down, &behind);
+                socket.received += fill(&mut lanes.down, &behind);
                 self.upstream = Upstream::Connected(socket);
             }
             Err(Refused(status)) => {
-                self.bridge.refused(&status, &mut self.down);
+                self.bridge.refused(&status, &mut lanes.down);
                 self.upstream = Upstream::Ended { received: 0, sent: 0 };
             }
         }
@@ -289,31 +290,31 @@ where
     }
 
     /// Moves what comes from one side to the other one, as far as it goes without waiting.
-    fn pump(&mut self, cx: &mut Context<'_>, from: Side, now: Instant) -> bool {
+    fn pump(&mut self, lanes: &mut Lanes, cx: &mut Context<'_>, from: Side, now: Instant) -> bool {
         let lane = match from {
-            Side::Client => &mut self.up,
-            Side::Upstream => &mut self.down,
+            Side::Client => &mut lanes.up,
+            Side::Upstream => &mut lanes.down,
         };
         let unread = lane.input().len();
         let flow = self.bridge.translate(from, lane, now);
         // What was consumed may have made the bridge ready for the other direction, or left it an answer.
         let mut progress = lane.input().len() < unread;
         for side in [from.other(), from] {
-            progress |= self.poll_write(cx, side, now);
-            progress |= self.poll_shutdown(cx, side);
+            progress |= self.poll_write(lanes, cx, side, now);
+            progress |= self.poll_shutdown(lanes, cx, side);
         }
         if flow != Flow::NeedWrite {
-            progress |= self.poll_read(cx, from, now);
+            progress |= self.poll_read(lanes, cx, from, now);
         }
         progress
     }
 
-    fn poll_read(&mut self, cx: &mut Context<'_>, side: Side, now: Instant) -> bool {
+    fn poll_read(&mut self, lanes: &mut Lanes, cx: &mut Context<'_>, side: Side, now: Instant) -> bool {
         let result = match (side, &mut self.upstream) {
             (Side::Client, _) => {
-                self.client.poll_read_or_hold(cx, now, &mut self.up, &mut self.overflow, &mut self.watch)
+                self.client.poll_read_or_hold(cx, now, &mut lanes.up, &mut self.overflow, &mut self.watch)
             }
-            (Side::Upstream, Upstream::Connected(socket)) => socket.poll_read(cx, &mut self.down),
+            (Side::Upstream, Upstream::Connected(socket)) => socket.poll_read(cx, &mut lanes.down),
             (Side::Upstream, _) => return false,
         };
         match result {
@@ -325,10 +326,10 @@ where
         true
     }
 
-    fn poll_write(&mut self, cx: &mut Context<'_>, side: Side, now: Instant) -> bool {
+    fn poll_write(&mut self, lanes: &mut Lanes, cx: &mut Context<'_>, side: Side, now: Instant) -> bool {
         let lane = match side {
-            Side::Client => &mut self.down,
-            Side::Upstream => &mut self.up,
+            Side::Client => &mut lanes.down,
+            Side::Upstream => &mut lanes.up,
         };
         if !self.bridge.has_output(side, lane) {
             return false;
@@ -377,8 +378,8 @@ where
         lost
     }
 
-    fn poll_shutdown(&mut self, cx: &mut Context<'_>, side: Side) -> bool {
-        let lane = if side == Side::Client { &self.down } else { &self.up };
+    fn poll_shutdown(&mut self, lanes: &Lanes, cx: &mut Context<'_>, side: Side) -> bool {
+        let lane = if side == Side::Client { &lanes.down } else { &lanes.up };
         if !self.bridge.shutdown_due(side) || self.bridge.has_output(side, lane) {
             return false;
         }
@@ -400,89 +401,18 @@ where
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
-    /// Reads into the lane, or, from a client for whose input there has been no room for a while, beside it.
-    fn poll_read_or_hold(
-        &mut self,
-        cx: &mut Context<'_>,
-        now: Instant,
-        lane: &mut Lane<Pooled>,
-        overflow: &mut Overflow,
-        watch: &mut Watch,
-    ) -> Poll<io::Result<usize>> {
-        let space = lane.space();
-        if !space.is_empty() {
-            if let Some(count) = overflow.give(space) {
-                lane.received(count);
-                return Poll::Ready(Ok(count));
-            }
-            let result = self.poll_read(cx, lane);
-            watch.is_read = result.is_pending();
-            return result;
-        }
-        if self.eof {
-            return Poll::Pending;
-        }
-        match overflow.poll_take(cx, now, &mut self.io) {
-            Poll::Ready(Ok(count)) => {
-                self.received += count as u64;
-                self.eof = count == 0;
-                Poll::Ready(Ok(count))
-            }
-            other => other,
+/// The lanes of a session, made if they are not there, and their buffers.
+fn lanes_in<'a>(place: &'a mut Place, bridge: &impl Bridge, pool: &Pool) -> &'a mut Lanes {
+    let lanes = place.get_or_insert_with(|| Lanes {
+        up: bridge.lane_to(Side::Upstream, pool.take()),
+        down: bridge.lane_to(Side::Client, pool.take()),
+    });
+    for lane in [&mut lanes.up, &mut lanes.down] {
+        if let Some(buffer) = lane.idle_buffer() {
+            buffer.borrow();
         }
     }
-
-    fn poll_read(&mut self, cx: &mut Context<'_>, lane: &mut Lane<Pooled>) -> Poll<io::Result<usize>> {
-        let space = lane.space();
-        if self.eof || space.is_empty() {
-            return Poll::Pending;
-        }
-        let mut buffer = ReadBuf::new(space);
-        match Pin::new(&mut self.io).poll_read(cx, &mut buffer) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Ready(Ok(())) => {
-                let count = buffer.filled().len();
-                lane.received(count);
-                self.received += count as u64;
-                self.eof = count == 0;
-                Poll::Ready(Ok(count))
-            }
-        }
-    }
-
-    fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
-        match result {
-            Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-            Poll::Ready(Ok(count)) => {
-                self.sent += count as u64;
-                self.unflushed = true;
-                Poll::Ready(Ok(count))
-            }
-            other => other,
-        }
-    }
-
-    fn flush(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        if self.unflushed
-            && let Poll::Ready(result) = Pin::new(&mut self.io).poll_flush(cx)
-        {
-            self.unflushed = false;
-            result?;
-        }
-        Ok(())
-    }
-
-    /// True if the sending half was shut down by this call.
-    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.shut {
-            return false;
-        }
-        self.shut = Pin::new(&mut self.io).poll_shutdown(cx).is_ready();
-        self.shut
-    }
+    lanes
 }
 
 /// Puts bytes that were read before the session into a lane.

@@ -114,7 +114,12 @@ impl Upstream {
 
     /// What a request that is passed on for the client at `peer` tells of its way.
     pub(crate) fn hop(&self, peer: SocketAddr) -> Hop<'_> {
-        Hop { authority: &self.authority, prefix: &self.prefix, client: Some(peer.ip()), authorization: None }
+        Hop {
+            authority: &self.authority,
+            prefix: &self.prefix,
+            client: Some(peer.ip().to_canonical()),
+            authorization: None,
+        }
     }
 
     /// What is sent to it can be read on the way.
@@ -240,3 +245,15 @@ impl fmt::Display for UpstreamError {
 }
 
 impl std::error::Error for UpstreamError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_known_by_its_address_of_version_4() {
+        let upstream = Upstream::parse("http://127.0.0.1:1").unwrap();
+        let hop = upstream.hop("[::ffff:10.0.0.7]:1".parse().unwrap());
+        assert_eq!(hop.client, Some([10, 0, 0, 7].into()));
+    }
+}

@@ -68,14 +68,15 @@ enum Phase {
 impl<C: Leg, U: Leg> ExecBridge<C, U> {
     /// A session of `streams` whose client is connected and whose upstream is not yet.
     pub fn new(client: C, streams: StreamSet, limits: &Limits) -> Self {
+        let channels = streams.channel_set(Subprotocol::V4);
         Self {
             is_answered: client.is_ready() && client.pending().is_empty(),
             client,
             upstream: None,
             phase: Phase::Dialing,
-            inputs: inputs_of(streams),
+            inputs: channels.of_inputs(),
             ending: ChannelSet::default(),
-            outputs: outputs_of(streams),
+            outputs: channels.of_outputs(),
             status: SessionStatus::Json,
             client_side: SideState::default(),
             upstream_side: SideState::GONE,
@@ -460,18 +461,6 @@ impl<C: Leg, U: Leg> ExecBridge<C, U> {
             Side::Upstream => &mut self.upstream_side,
         }
     }
-}
-
-/// The channels on which the client sends what upstream has to get.
-fn inputs_of(streams: StreamSet) -> ChannelSet {
-    let inputs = [Channel::STDIN, Channel::RESIZE];
-    streams.channels(Subprotocol::V4).filter(|channel| inputs.contains(channel)).collect()
-}
-
-/// The channels on which upstream sends what the client has to get.
-fn outputs_of(streams: StreamSet) -> ChannelSet {
-    let outputs = [Channel::ERROR, Channel::STDOUT, Channel::STDERR];
-    streams.channels(Subprotocol::V4).filter(|channel| outputs.contains(channel)).collect()
 }
 
 #[cfg(test)]

@@ -55,6 +55,11 @@ pub(super) enum Due {
 }
 
 impl Liveness {
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "a bridge is made in its place, unless a call gets the address of a part of it"
+    )]
     pub(super) const fn new(limits: &Limits) -> Self {
         Self {
             ping_interval: Millis::of(limits.ping_interval),
@@ -146,8 +151,7 @@ impl Liveness {
 
     /// When a session is idle for too long.
     pub(super) fn idle_deadline(&self) -> Option<Instant> {
-        let running = self.running.as_ref().filter(|_| !self.idle.is_zero())?;
-        Some(running.active.plus(self.idle))
+        self.idle_end(self.running.as_ref()?).if_ever()
     }
 
     /// True if the client has taken nothing for as long as a session may be idle, or up to twice as long.
@@ -164,41 +168,45 @@ impl Liveness {
     /// When [`due`](Self::due) has something next.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let running = self.running.as_ref()?;
-        let ping = (!self.ping_interval.is_zero()).then(|| running.pinged.plus(self.ping_interval));
-        let deaths = earlier(self.death(&running.client), self.death(&running.upstream));
-        earlier(deaths, earlier(ping, self.idle_deadline()))
+        let deaths = self.death(&running.client).min(self.death(&running.upstream));
+        deaths.min(self.ping(running)).min(self.idle_end(running)).if_ever()
     }
 
     /// What has to be done now; a ping that is due is counted as sent.
     pub(super) fn due(&mut self, now: Instant) -> Due {
         let Some(running) = self.running.as_ref() else { return Due::Nothing };
         for side in [Side::Client, Side::Upstream] {
-            if self.death(running.peer(side)).is_some_and(|death| death <= now) {
+            if self.death(running.peer(side)) <= now {
                 return Due::Dead(side);
             }
         }
-        if self.idle_deadline().is_some_and(|deadline| deadline <= now) {
+        if self.idle_end(running) <= now {
             return Due::Idle;
         }
-        match &mut self.running {
-            Some(running)
-                if !self.ping_interval.is_zero() && running.pinged.plus(self.ping_interval) <= now =>
-            {
-                running.pinged = now;
-                running.client.asked = true;
-                running.upstream.asked = true;
-                Due::Ping
-            }
-            _ => Due::Nothing,
+        if self.ping(running) > now {
+            return Due::Nothing;
         }
+        if let Some(running) = &mut self.running {
+            running.pinged = now;
+            running.client.asked = true;
+            running.upstream.asked = true;
+        }
+        Due::Ping
+    }
+
+    fn ping(&self, running: &Running) -> Instant {
+        running.pinged.plus_unless_zero(self.ping_interval)
+    }
+
+    fn idle_end(&self, running: &Running) -> Instant {
+        running.active.plus_unless_zero(self.idle)
     }
 
     /// When a peer is taken for dead unless it is heard before.
-    fn death(&self, peer: &Peer) -> Option<Instant> {
+    fn death(&self, peer: &Peer) -> Instant {
         // Without pings nobody has to say anything.
-        let waits = peer.busy || peer.held || peer.mute;
-        let counts = !self.peer_timeout.is_zero() && !self.ping_interval.is_zero() && !waits;
-        counts.then(|| peer.heard.plus(self.peer_timeout))
+        let waits = peer.busy || peer.held || peer.mute || self.ping_interval.is_zero();
+        if waits { Instant::NEVER } else { peer.heard.plus_unless_zero(self.peer_timeout) }
     }
 }
 

@@ -38,7 +38,8 @@ pub struct Hop<'a> {
     pub authority: &'a str,
     /// What stands in front of every path there: nothing, or `/...` without a slash at its end.
     pub prefix: &'a str,
-    /// The client's address, which is added to `X-Forwarded-For`.
+    /// The client's address, which is added to `X-Forwarded-For` as it is: in its [canonical](IpAddr::to_canonical) form it is
+    /// what others know it by.
     pub client: Option<IpAddr>,
     /// A value for `Authorization` in place of the client's own: every client then acts with it. Without one the client's
     /// is passed on, or the token that a browser shows among its subprotocols.
@@ -54,6 +55,19 @@ impl Hop<'_> {
         method: &str,
         out: &'o mut [u8],
     ) -> HeadWriter<'o> {
+        // Towards SPDY there are no subprotocols to carry it.
+        self.head_with(kind, request, method, |room| bearer_token(request, room), out)
+    }
+
+    /// The same, where `token` writes what a browser showed as its token.
+    pub(super) fn head_with<'o, const H: usize>(
+        &self,
+        kind: UpstreamKind,
+        request: &Request<'_, H>,
+        method: &str,
+        token: impl FnOnce(&mut [u8]) -> Option<usize>,
+        out: &'o mut [u8],
+    ) -> HeadWriter<'o> {
         let target = |room: &mut [u8]| self.write_target(kind, request.target, room);
         let mut head = HeadWriter::request_with(out, method, target).header("Host", self.authority);
         for line in request.headers.iter().filter(|line| self.is_forwarded(line.name)) {
@@ -62,13 +76,12 @@ impl Hop<'_> {
         head = match self.authorization {
             Some(own) => head.header("Authorization", own),
             None if request.headers.get("Authorization").is_some() => head,
-            // Towards SPDY there are no subprotocols to carry it.
-            None => head.header_with("Authorization", "Bearer ", |room| bearer_token(request, room)),
+            None => head.header_with("Authorization", "Bearer ", token),
         };
         let mut client = heapless::String::<ADDRESS>::new();
         if let Some(address) = self.client {
             // There is room for any address.
-            let _ = write!(client, "{}", address.to_canonical());
+            let _ = write!(client, "{address}");
         }
         let client = Some(client.as_str()).filter(|client| !client.is_empty());
         head.list("X-Forwarded-For", request.headers.tokens("X-Forwarded-For").chain(client))
@@ -88,20 +101,21 @@ impl Hop<'_> {
             room.copy_from_slice(self.prefix.as_bytes());
         }
         let behind = room.get_mut(start..).unwrap_or_default();
-        let mapped = match Target::parse(target) {
-            Ok(parsed) if kind == UpstreamKind::Kubelet && parsed.server == Server::Api => {
-                match parsed.write_kubelet(behind) {
-                    // No name is longer there.
-                    Err(RequestError::TooLong) => behind.len().max(target.len()) + 1,
-                    written => written.ok()?,
-                }
+        let of_api = match kind {
+            UpstreamKind::Kubelet => Target::parse(target).ok().filter(|parsed| parsed.server == Server::Api),
+            UpstreamKind::Api => None,
+        };
+        let mapped = if let Some(parsed) = of_api {
+            match parsed.write_kubelet(behind) {
+                // No name is longer there.
+                Err(RequestError::TooLong) => behind.len().max(target.len()) + 1,
+                written => written.ok()?,
             }
-            _ => {
-                if let Some(room) = behind.get_mut(..target.len()) {
-                    room.copy_from_slice(target.as_bytes());
-                }
-                target.len()
+        } else {
+            if let Some(room) = behind.get_mut(..target.len()) {
+                room.copy_from_slice(target.as_bytes());
             }
+            target.len()
         };
         Some(start + mapped)
     }

@@ -14,12 +14,12 @@ pub struct Translation {
 }
 
 impl Translation {
-    /// What a request asks for; `None` if that is anything else.
+    /// What a request asks for, with a target of the API server; `None` if that is a port-forward or no WebSocket.
     pub fn of<const H: usize>(request: &Request<'_, H>) -> Result<Option<Self>, Refusal<'static>> {
         if Upgrade::of(request) != Some(Upgrade::WebSocket) {
             return Ok(None);
         }
-        let target = Target::parse(request.target)?;
+        let target = Target::parse_api(request.target)?;
         if target.verb == Verb::PortForward {
             return Ok(None);
         }
@@ -28,14 +28,14 @@ impl Translation {
     }
 
     /// Writes the head that asks upstream, and returns its length, as [`Attempt::write_request`](super::Attempt::write_request)
-    /// does.
+    /// does, but for the token that a browser shows among its subprotocols, which is not read: upstream sees no credential then.
     pub fn write_request<const H: usize>(
         request: &Request<'_, H>,
         hop: &Hop<'_>,
         out: &mut [u8],
     ) -> Result<usize, WriteError> {
         let upgrade = ClientUpgrade::Spdy;
-        let head = hop.head(UpstreamKind::Api, request, upgrade.method(), out);
+        let head = hop.head_with(UpstreamKind::Api, request, upgrade.method(), |_| None, out);
         upgrade.headers(head, Subprotocol::SPDY_CLIENT_OFFER.iter().map(|offered| offered.name())).finish()
     }
 

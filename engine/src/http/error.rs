@@ -123,33 +123,41 @@ impl HeadError {
 
 impl fmt::Display for HeadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::TooLarge { limit } => write!(f, "head is larger than {limit} bytes"),
-            Self::TooManyHeaders { limit } => write!(f, "more than {limit} headers"),
-            Self::LeadingEmptyLine => f.write_str("empty line before the start line"),
-            Self::StartLine { at } => write!(f, "not an HTTP/1 start line (byte {at})"),
-            Self::UnsupportedVersion => f.write_str("HTTP version is neither 1.0 nor 1.1"),
-            Self::TargetForm => f.write_str("request target is not a path (origin form)"),
-            Self::StatusCode { code } => write!(f, "status code {code:03} is not valid"),
-            Self::BareLf { at } => write!(f, "LF without CR (byte {at})"),
-            Self::BareCr { at } => write!(f, "CR without LF (byte {at})"),
-            Self::ObsoleteFold { at } => write!(f, "folded header line (byte {at})"),
-            Self::EmptyName { at } => write!(f, "header without a name (byte {at})"),
-            Self::NameByte { at, byte } => write!(f, "byte 0x{byte:02x} in a header name (byte {at})"),
-            Self::SpaceBeforeColon { at } => write!(f, "whitespace before the colon of a header (byte {at})"),
-            Self::MissingColon { at } => write!(f, "header line without a colon (byte {at})"),
-            Self::ValueByte { at, byte } => write!(f, "byte 0x{byte:02x} in a header value (byte {at})"),
-            Self::Duplicate { name } => write!(f, "more than one {name} header"),
-            Self::NotAscii { name } => write!(f, "{name} header is not ASCII"),
-            Self::MissingHost => f.write_str("no Host header"),
-            Self::InvalidHost => f.write_str("Host header is not a host and port"),
-            Self::ContentLength => f.write_str("Content-Length is not a decimal number"),
-            Self::TwoLengths => f.write_str("both Content-Length and Transfer-Encoding"),
-            Self::TransferCoding => f.write_str("Transfer-Encoding is not chunked"),
-            Self::TransferEncodingInHttp10 => f.write_str("Transfer-Encoding in HTTP/1.0"),
-            Self::CloseAndUpgrade => f.write_str("Connection has both close and upgrade"),
-            Self::NotOneHead { length } => write!(f, "{length} bytes are not exactly one head"),
-        }
+        // One place writes where it went wrong: each would be code.
+        let (text, at) = match *self {
+            Self::TooLarge { limit } => return write!(f, "head is larger than {limit} bytes"),
+            Self::TooManyHeaders { limit } => return write!(f, "more than {limit} headers"),
+            Self::NotOneHead { length } => return write!(f, "{length} bytes are not exactly one head"),
+            Self::StatusCode { code } => return write!(f, "status code {code:03} is not valid"),
+            Self::Duplicate { name } => return write!(f, "more than one {name} header"),
+            Self::NotAscii { name } => {
+                f.write_str(name)?;
+                (" header is not ASCII", None)
+            }
+            Self::NameByte { at, byte } | Self::ValueByte { at, byte } => {
+                write!(f, "byte 0x{byte:02x} in a header ")?;
+                (if matches!(self, Self::NameByte { .. }) { "name" } else { "value" }, Some(at))
+            }
+            Self::StartLine { at } => ("not an HTTP/1 start line", Some(at)),
+            Self::BareLf { at } => ("LF without CR", Some(at)),
+            Self::BareCr { at } => ("CR without LF", Some(at)),
+            Self::ObsoleteFold { at } => ("folded header line", Some(at)),
+            Self::EmptyName { at } => ("header without a name", Some(at)),
+            Self::SpaceBeforeColon { at } => ("whitespace before the colon of a header", Some(at)),
+            Self::MissingColon { at } => ("header line without a colon", Some(at)),
+            Self::LeadingEmptyLine => ("empty line before the start line", None),
+            Self::UnsupportedVersion => ("HTTP version is neither 1.0 nor 1.1", None),
+            Self::TargetForm => ("request target is not a path (origin form)", None),
+            Self::MissingHost => ("no Host header", None),
+            Self::InvalidHost => ("Host header is not a host and port", None),
+            Self::ContentLength => ("Content-Length is not a decimal number", None),
+            Self::TwoLengths => ("both Content-Length and Transfer-Encoding", None),
+            Self::TransferCoding => ("Transfer-Encoding is not chunked", None),
+            Self::TransferEncodingInHttp10 => ("Transfer-Encoding in HTTP/1.0", None),
+            Self::CloseAndUpgrade => ("Connection has both close and upgrade", None),
+        };
+        f.write_str(text)?;
+        at.map_or(Ok(()), |at| write!(f, " (byte {at})"))
     }
 }
 

@@ -129,6 +129,18 @@ impl ChannelSet {
         self.0 & !Self::bit(channel) == 0
     }
 
+    /// Those of the set that a client sends on.
+    #[must_use]
+    pub(crate) const fn of_inputs(self) -> Self {
+        Self(self.0 & (1 << Channel::STDIN.0 | 1 << Channel::RESIZE.0))
+    }
+
+    /// Those of the set that a client receives on.
+    #[must_use]
+    pub(crate) const fn of_outputs(self) -> Self {
+        Self(self.0 & (1 << Channel::ERROR.0 | 1 << Channel::STDOUT.0 | 1 << Channel::STDERR.0))
+    }
+
     /// Those of the set that carry bytes of the process.
     #[must_use]
     pub const fn of_bytes(self) -> Self {
@@ -181,15 +193,22 @@ impl StreamSet {
 
     /// The SPDY streams of the session, in the order in which a client opens them.
     pub fn channels(self, subprotocol: Subprotocol) -> impl Iterator<Item = Channel> + Clone {
-        [
-            (Channel::ERROR, true),
-            (Channel::STDIN, self.stdin),
-            (Channel::STDOUT, self.stdout),
-            (Channel::STDERR, self.stderr && !self.tty),
-            (Channel::RESIZE, self.tty && subprotocol.has_resize_on_spdy()),
-        ]
-        .into_iter()
-        .filter_map(|(channel, wanted)| wanted.then_some(channel))
+        const IN_ORDER: &[Channel] =
+            &[Channel::ERROR, Channel::STDIN, Channel::STDOUT, Channel::STDERR, Channel::RESIZE];
+        let set = self.channel_set(subprotocol);
+        IN_ORDER.iter().copied().filter(move |&channel| set.contains(channel))
+    }
+
+    /// The same as a set.
+    pub(crate) const fn channel_set(self, subprotocol: Subprotocol) -> ChannelSet {
+        let resize = self.tty && subprotocol.has_resize_on_spdy();
+        ChannelSet(
+            1 << Channel::ERROR.0
+                | (self.stdin as u8) << Channel::STDIN.0
+                | (self.stdout as u8) << Channel::STDOUT.0
+                | ((self.stderr && !self.tty) as u8) << Channel::STDERR.0
+                | (resize as u8) << Channel::RESIZE.0,
+        )
     }
 
     /// How many SPDY streams a server waits for before it starts the command.

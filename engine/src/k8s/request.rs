@@ -81,6 +81,18 @@ pub enum Verb {
 impl<'a> Target<'a> {
     /// Reads a target in origin form (RFC 9112 section 3.2.1): path, and query if there is one.
     pub fn parse(target: &'a str) -> Result<Self, RequestError> {
+        Self::parse_with(target, Self::of_path)
+    }
+
+    /// The same for targets of the API server only, for those who have no room for others.
+    pub(crate) fn parse_api(target: &'a str) -> Result<Self, RequestError> {
+        Self::parse_with(target, Self::of_api_path)
+    }
+
+    fn parse_with(
+        target: &'a str,
+        of_path: impl FnOnce(&'a str) -> Result<Self, RequestError>,
+    ) -> Result<Self, RequestError> {
         if let Some(at) = target.bytes().position(|byte| !byte.is_ascii_graphic() || byte == b'#') {
             return Err(RequestError::Malformed { at });
         }
@@ -89,7 +101,7 @@ impl<'a> Target<'a> {
         if let Some(at) = bad_query {
             return Err(RequestError::Malformed { at: path.len() + 1 + at });
         }
-        let mut parsed = Self::parse_path(path)?.with_query(query);
+        let mut parsed = of_path(path)?.with_query(query);
         if parsed.server == Server::Api && parsed.verb != Verb::PortForward {
             parsed.container = parsed.value("container").filter(|name| !name.is_empty());
         }
@@ -97,8 +109,23 @@ impl<'a> Target<'a> {
         Ok(parsed)
     }
 
-    fn parse_path(path: &'a str) -> Result<Self, RequestError> {
-        let mut list = [""; 8];
+    fn of_api_path(path: &'a str) -> Result<Self, RequestError> {
+        let path = path.strip_prefix("/api/v1/namespaces/").ok_or(RequestError::NotFound)?;
+        let mut segments = path.split('/');
+        let [namespace, pods, pod, word, behind] = [(); 5].map(|()| segments.next());
+        match (namespace, pods, pod, word, behind) {
+            (Some(namespace), Some("pods"), Some(pod), Some(word), None) => {
+                Ok(Self::of_pod(Server::Api, Verb::from_word(word)?, namespace, pod))
+            }
+            _ => Err(RequestError::NotFound),
+        }
+    }
+
+    fn of_path(path: &'a str) -> Result<Self, RequestError> {
+        if path.starts_with("/api/") {
+            return Self::of_api_path(path);
+        }
+        let mut list = [""; 6];
         let mut rest = path.strip_prefix('/').ok_or(RequestError::NotFound)?.split('/');
         let mut count = 0;
         for (place, segment) in list.iter_mut().zip(&mut rest) {
@@ -109,9 +136,6 @@ impl<'a> Target<'a> {
             return Err(RequestError::NotFound);
         }
         Ok(match *list.get(..count).unwrap_or_default() {
-            ["api", "v1", "namespaces", namespace, "pods", pod, word] => {
-                Self::of_pod(Server::Api, Verb::from_word(word)?, namespace, pod)
-            }
             ["portForward", namespace, pod] => {
                 Self::of_pod(Server::Kubelet, Verb::PortForward, namespace, pod)
             }

@@ -114,7 +114,7 @@ impl<B: HeaderBlocks> SpdyLeg<B> {
     }
 
     fn new(role: Role, streams: StreamSet, protocol: Subprotocol, limits: &Limits, blocks: B) -> Self {
-        let awaited = streams.channels(protocol).collect();
+        let awaited = streams.channel_set(protocol);
         Self {
             receiver: spdy::Receiver::new(role, limits, blocks),
             protocol,

@@ -86,22 +86,28 @@ impl FrameHeader {
         let masked = if self.mask.is_some() { MASK } else { 0 };
         // The key is written at fixed places, so that no bound is left to check.
         let key = self.mask.unwrap_or_default();
+        let [front, short, rest @ ..] = out;
+        *front = first;
         let size = match self.len {
             0..=125 => {
-                let [a, b, c, d] = key;
-                out[..6].copy_from_slice(&[first, masked | self.len as u8, a, b, c, d]);
+                *short = masked | self.len as u8;
+                let [place @ .., _, _, _, _, _, _, _, _] = rest;
+                *place = key;
                 2
             }
             126..=0xffff => {
-                out[..2].copy_from_slice(&[first, masked | LEN_16]);
-                out[2..4].copy_from_slice(&(self.len as u16).to_be_bytes());
-                out[4..8].copy_from_slice(&key);
+                *short = masked | LEN_16;
+                let [high, low, place @ .., _, _, _, _, _, _] = rest;
+                [*high, *low] = (self.len as u16).to_be_bytes();
+                *place = key;
                 4
             }
             _ => {
-                out[..2].copy_from_slice(&[first, masked | LEN_64]);
-                out[2..10].copy_from_slice(&self.len.to_be_bytes());
-                out[10..14].copy_from_slice(&key);
+                *short = masked | LEN_64;
+                let [length @ .., _, _, _, _] = rest;
+                *length = self.len.to_be_bytes();
+                let [_, _, _, _, _, _, _, _, place @ ..] = rest;
+                *place = key;
                 10
             }
         };

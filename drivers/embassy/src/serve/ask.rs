@@ -1,4 +1,6 @@
-use embassy_time::with_timeout;
+use core::future::poll_fn;
+use core::task::Poll;
+
 use embedded_io_async::ErrorKind;
 use strait::Limits;
 use strait::gateway::DialError;
@@ -8,8 +10,9 @@ use strait::upgrade::{Expected, UpgradeError};
 
 use super::{HEADERS, deadline};
 use crate::connection::{self, Connection};
-use crate::head::{Head, HeadFailure, read_within};
-use crate::socket::Dial;
+use crate::head::{Head, HeadFailure, read_head};
+use crate::socket::{Dial, dial};
+use crate::wait::{poll_until, within};
 
 /// An upstream that has granted its upgrade: its connection, the head of its answer, which lies in memory, and what is spoken.
 pub(super) struct Granted<'a, U> {
@@ -55,16 +58,14 @@ pub(super) async fn ask<'d, D: Dial>(
     expected: Expected,
     limits: &Limits,
 ) -> Result<Granted<'d, D::Connection>, NotGranted> {
-    let asking = async {
-        let io = upstream.dial().await.map_err(DialError::Connect)?;
-        connection::write(io, memory.get(..request).unwrap_or_default()).await.map_err(DialError::Connect)?;
-        // A quarter stays free for what the session writes in front of what came behind the head.
-        let room = memory.len() - memory.len() / 4;
-        let room = memory.get_mut(..room).unwrap_or_default();
-        let head = read_within(io, room, limits.head_bytes).await.map_err(to_dial_error)?;
-        Ok::<_, DialError<ErrorKind, ()>>((io, head))
-    };
-    let (io, head) = with_timeout(deadline(limits), asking).await.unwrap_or(Err(DialError::Timeout))?;
+    let until = within(deadline(limits));
+    let io = dial(upstream, until).await.map_err(to_connect_error)?;
+    let request = memory.get(..request).unwrap_or_default();
+    connection::write(io, request, until).await.map_err(to_connect_error)?;
+    // A quarter stays free for what the session writes in front of what came behind the head.
+    let room = memory.len() - memory.len() / 4;
+    let room = memory.get_mut(..room).unwrap_or_default();
+    let head = read_head(io, room, limits.head_bytes, until).await.map_err(to_dial_error)?;
     match judge(memory.get(..head.len).unwrap_or_default(), &expected) {
         Ok(protocol) => Ok(Granted { io, head, protocol }),
         Err((error, length)) => {
@@ -74,10 +75,17 @@ pub(super) async fn ask<'d, D: Dial>(
     }
 }
 
+fn to_connect_error(error: ErrorKind) -> DialError<ErrorKind, ()> {
+    match error {
+        ErrorKind::TimedOut => DialError::Timeout,
+        error => DialError::Connect(error),
+    }
+}
+
 fn to_dial_error(failure: HeadFailure) -> DialError<ErrorKind, ()> {
     match failure {
         HeadFailure::Closed => DialError::Closed,
-        HeadFailure::Timeout => DialError::Silent,
+        HeadFailure::Timeout => DialError::Timeout,
         HeadFailure::Malformed(error) => DialError::Malformed(error),
         HeadFailure::Io(error) => DialError::Io(error),
     }
@@ -101,25 +109,26 @@ fn judge(head: &[u8], expected: &Expected) -> Result<Subprotocol, (DialError<Err
 }
 
 /// Reads the body of a refusal, as far as it comes within the deadline and as there is room. Returns where it ends.
-async fn read_body(
+fn read_body(
     io: &mut impl Connection,
     memory: &mut [u8],
     head: Head,
     length: u64,
     limits: &Limits,
-) -> usize {
+) -> impl Future<Output = usize> {
     let end = memory.len().min(head.len.saturating_add(usize::try_from(length).unwrap_or(usize::MAX)));
     let mut filled = head.filled.min(end);
-    let reading = async {
+    let until = within(deadline(limits) / 3);
+    poll_fn(move |cx| {
         while let Some(space) = memory.get_mut(filled..end).filter(|space| !space.is_empty()) {
-            match connection::read(io, space).await {
-                Ok(count @ 1..) => filled += count,
-                _ => return,
+            match io.poll_read(cx, space) {
+                Poll::Ready(Ok(count @ 1..)) => filled += count,
+                Poll::Ready(_) => break,
+                Poll::Pending => return poll_until(cx, until).map(|()| filled),
             }
         }
-    };
-    let _ = with_timeout(deadline(limits) / 3, reading).await;
-    filled
+        Poll::Ready(filled)
+    })
 }
 
 /// Writes what a client gets whose upgrade upstream did not grant, and says the HTTP status.

@@ -4,12 +4,13 @@ use strait::Limits;
 use strait::upgrade::Expected;
 
 use super::ask::{Granted, NotGranted, ask, to_answer};
-use super::{Ended, Options, millis};
+use super::{Ended, Options, deadline, millis};
 use crate::connection::{self, Connection};
 use crate::head::Head;
 use crate::pass_on::pass_on;
 use crate::session::Filled;
 use crate::socket::Dial;
+use crate::wait::within;
 
 /// What goes on to upstream as it came.
 pub(super) enum Onward {
@@ -70,7 +71,8 @@ async fn join<C: Connection, U: Connection>(
     stop: impl Future<Output = ()>,
 ) -> Ended {
     let Granted { io, head, .. } = granted;
-    if connection::write(client, down.get(..head.len).unwrap_or_default()).await.is_err() {
+    let until = within(deadline(limits));
+    if connection::write(client, down.get(..head.len).unwrap_or_default(), until).await.is_err() {
         return Ended::Left;
     }
     let down = Filled::behind_head(down, head.len, head.filled);

@@ -42,7 +42,7 @@ struct Joining<'a> {
 
 impl<'a> Join for Joining<'a> {
     type Blocks = LentBlocks<Box<Inflate>>;
-    type Output = Pin<Box<dyn Future<Output = Option<Ended>> + Send + 'a>>;
+    type Output = Pin<Box<dyn Future<Output = Option<Begun<'a>>> + Send + 'a>>;
 
     fn blocks(&mut self) -> Self::Blocks {
         LentBlocks(Some(Box::default()))
@@ -54,14 +54,13 @@ impl<'a> Join for Joining<'a> {
         B::Upstream: Send + 'static,
     {
         let Self { gateway, mut client, behind, agreed, io, answer, shutdown } = self;
-        // It moves into the session, but a future keeps the room of all that it was made with.
+        // It moves into the session: the future on the way there is dropped later.
         let bridge = Box::new(bridge);
         Box::pin(async move {
             send(&mut client, &to_101(&agreed?)).await?;
             let dial = connected(io, upstream, answer.behind().to_vec());
             let session = gateway.session(|| *bridge, client, &behind, dial, shutdown);
-            drop((behind, answer));
-            Some(Ended { legs, summary: session.await })
+            Some(Begun { legs, session })
         })
     }
 
@@ -71,11 +70,14 @@ impl<'a> Join for Joining<'a> {
     }
 }
 
-/// A session that has ended.
-pub(super) struct Ended {
+/// A session that has to be run.
+pub(super) struct Begun<'a> {
     pub(super) legs: &'static str,
-    pub(super) summary: Summary,
+    pub(super) session: Running<'a>,
 }
+
+/// Runs a session to its end.
+pub(super) type Running<'a> = Pin<Box<dyn Future<Output = Summary> + Send + 'a>>;
 
 /// The legs of a session whose bytes nobody looked at.
 pub(super) const PASSED_ON: &str = "passed on";
@@ -84,8 +86,8 @@ pub(super) const PASSED_ON: &str = "passed on";
 pub(super) type Exec<A, B> = ExecBridge<A, B>;
 
 impl Gateway {
-    /// Answers the client and joins it with upstream, to the end of the session. `None` if the client is gone.
-    pub(super) async fn join(&self, ends: Ends, shutdown: &Shutdown) -> Option<Ended> {
+    /// Answers the client and joins it with upstream. `None` if the client is gone.
+    pub(super) async fn join<'a>(&'a self, ends: Ends, shutdown: &'a Shutdown) -> Option<Begun<'a>> {
         let Ends { client, head, agreed, streams, upgraded, then } = ends;
         let Upgraded { io, head: answer, protocol: chosen } = upgraded;
         let behind = head.behind().to_vec();
@@ -97,8 +99,6 @@ impl Gateway {
     }
 
     /// A session whose client got its 101, and sent `behind` since its request.
-    ///
-    /// No `async fn`, whose future would keep what it takes beside the session that it becomes.
     pub(super) fn session<B>(
         &self,
         bridge: impl FnOnce() -> B,
@@ -106,7 +106,7 @@ impl Gateway {
         behind: &[u8],
         dial: Dial<Stream, B::Upstream>,
         shutdown: &Shutdown,
-    ) -> Pin<Box<dyn Future<Output = Summary> + Send>>
+    ) -> Running<'static>
     where
         B: Bridge + Send + 'static,
         B::Upstream: Send + 'static,
@@ -114,32 +114,35 @@ impl Gateway {
         Box::pin(Session::new(bridge(), client, behind, dial, &self.pool, shutdown.closing()).run())
     }
 
-    async fn pass_on(
-        &self,
+    async fn pass_on<'a>(
+        &'a self,
         mut client: Stream,
         behind: Vec<u8>,
         mut io: Stream,
         answer: Head,
-        shutdown: &Shutdown,
-    ) -> Option<Ended> {
+        shutdown: &'a Shutdown,
+    ) -> Option<Begun<'a>> {
         let started = Instant::now();
         send(&mut client, &[answer.head(), answer.behind()].concat()).await?;
         send(&mut io, &behind).await?;
-        drop((behind, answer));
         let passing = passthrough::pass_on(client, io, self.limits.close, &self.pool, shutdown.closing());
-        let passed = passing.await;
-        let summary = Summary {
-            outcome: passed.outcome,
-            from_client: passed.from_client,
-            to_client: passed.from_upstream,
-            from_upstream: passed.from_upstream,
-            to_upstream: passed.from_client,
-            duration: started.elapsed(),
-            carried: Carried::default(),
-            client_round_trip: None,
-            upstream_round_trip: None,
-        };
-        Some(Ended { legs: PASSED_ON, summary })
+        // Boxed: what a future takes and waits for is in it twice.
+        let passing = Box::pin(passing);
+        let session = Box::pin(async move {
+            let passed = passing.await;
+            Summary {
+                outcome: passed.outcome,
+                from_client: passed.from_client,
+                to_client: passed.from_upstream,
+                from_upstream: passed.from_upstream,
+                to_upstream: passed.from_client,
+                duration: started.elapsed(),
+                carried: Carried::default(),
+                client_round_trip: None,
+                upstream_round_trip: None,
+            }
+        });
+        Some(Begun { legs: PASSED_ON, session })
     }
 }
 

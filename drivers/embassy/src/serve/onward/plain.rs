@@ -1,4 +1,3 @@
-use embassy_time::with_timeout;
 use embedded_io_async::ErrorKind;
 use strait::gateway::DialError;
 
@@ -6,7 +5,8 @@ use super::super::{Options, deadline, millis};
 use crate::connection::{self, Connection};
 use crate::head::Head;
 use crate::pass_on;
-use crate::socket::Dial;
+use crate::socket::{Dial, dial};
+use crate::wait::within;
 
 /// A request that is no upgrade, on a connection of its own to upstream: exactly its body is passed on, and then the answer to
 /// the end of that connection: true if it was whole. Without upstream, the status and the length of what the client gets, which
@@ -25,25 +25,22 @@ pub(super) async fn plain<C: Connection, D: Dial>(
 ) -> Result<bool, (u16, usize)> {
     let limits = &options.limits;
     let sending = async {
-        let io = with_timeout(deadline(limits), upstream.dial())
-            .await
-            .unwrap_or(Err(ErrorKind::TimedOut))
-            .map_err(DialError::<_, &[u8]>::Connect)?;
-        connection::write(io, down.get(..request).unwrap_or_default()).await.map_err(DialError::Connect)?;
+        let until = || within(deadline(limits));
+        let io = dial(upstream, until()).await.map_err(DialError::<ErrorKind, &[u8]>::Connect)?;
+        let request = down.get(..request).unwrap_or_default();
+        connection::write(io, request, until()).await.map_err(DialError::Connect)?;
         let mut left = body;
         let (mut start, mut end) = (head.len, head.filled);
         while left > 0 {
             if start == end {
-                let reading = with_timeout(deadline(limits), connection::read(client, up)).await;
-                (start, end) = (0, reading.unwrap_or(Ok(0)).unwrap_or(0));
+                (start, end) = (0, connection::read(client, up, until()).await.unwrap_or(0));
                 if end == 0 {
                     return Err(DialError::Closed);
                 }
             }
             end = end.min(start.saturating_add(usize::try_from(left).unwrap_or(usize::MAX)));
             let piece = up.get(start..end).unwrap_or_default();
-            let writing = with_timeout(deadline(limits), connection::write(io, piece)).await;
-            writing.unwrap_or(Err(ErrorKind::TimedOut)).map_err(DialError::Io)?;
+            connection::write(io, piece, until()).await.map_err(DialError::Io)?;
             left = left.saturating_sub(piece.len() as u64);
             start = end;
         }
