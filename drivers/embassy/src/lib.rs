@@ -49,7 +49,7 @@
 //! * `port-forward` (default): port-forward is translated from WebSocket, tunnel and channels, to SPDY. Without it, which saves some 25 KB of
 //!   flash and 2.1 KB of memory for each connection, it is passed on as it is: upstream has to know the client's protocol.
 //! * `pass-on` (part of `port-forward`): what is not translated is passed on, plain requests and SPDY clients. Without it exec and attach
-//!   over WebSocket are all that is served, which is what fits into 50 KB of flash; the rest gets 501, and targets of a kubelet 404. The token
+//!   over WebSocket are all that is served, which takes 53 KB of flash with the handshake's crates; the rest gets 501, and targets of a kubelet 404. The token
 //!   that a browser shows among its subprotocols is not read, so upstream refuses it. kubectl asks for the pod before it
 //!   asks for exec, so it needs something else that answers that; other clients do not.
 //! * `log` and `defmt` say what happens; without either, nobody does.
