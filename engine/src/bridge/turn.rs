@@ -7,7 +7,7 @@ use super::{Lane, Memory};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Turn {
     /// So many of the pending control bytes come before the next data frame.
-    begun: usize,
+    begun: u32,
     /// The last write may have ended inside a data frame: nothing may come before the rest of it.
     is_cut: bool,
 }
@@ -22,7 +22,7 @@ impl Turn {
     /// input, as if that were read late, but not the other way round.
     pub(super) const fn first(&mut self, pending: usize) {
         if !self.is_cut {
-            self.begun = pending;
+            self.begun = pending as u32;
         }
     }
 
@@ -32,7 +32,7 @@ impl Turn {
         pending: &'a [u8],
         lane: &'a Lane<B, S>,
     ) -> impl Iterator<Item = &'a [u8]> {
-        let (first, last) = pending.split_at_checked(self.begun).unwrap_or((pending, &[]));
+        let (first, last) = pending.split_at_checked(self.begun as usize).unwrap_or((pending, &[]));
         let slices = core::iter::once(first).chain(lane.output()).chain(core::iter::once(last));
         slices.filter(|slice| !slice.is_empty())
     }
@@ -45,12 +45,12 @@ impl Turn {
         lane: &mut Lane<B, S>,
         count: usize,
     ) -> usize {
-        let first = count.min(self.begun);
-        self.begun -= first;
+        let first = count.min(self.begun as usize);
+        self.begun -= first as u32;
         let last = lane.written(count - first);
         self.is_cut = lane.has_output() && (self.is_cut || count > first);
         if last > 0 {
-            self.begun = pending.saturating_sub(first + last);
+            self.begun = pending.saturating_sub(first + last) as u32;
         }
         first + last
     }

@@ -123,3 +123,13 @@ async fn a_spdy_client_that_reads_slowly_gets_the_answers_before_the_output() {
     let case = Case { faults, pace, ..Case::new(Work::Exec, Way::TranslatedBack, vec![b'x'; 81]) };
     assert!(!case.is_complete().await);
 }
+
+/// It waited for ever: its timer was looked at only while it had not run out.
+#[tokio::test(start_paused = true)]
+async fn a_client_whose_streams_are_not_accepted_in_time_says_so() {
+    let stall = Fault::Stall { at: 0, seconds: 200 };
+    let faults = [Fault::None, Fault::None, Fault::None, stall];
+    let case = Case { faults, ..Case::new(Work::Exec, Way::SpdyToNode, INPUT.to_vec()) };
+    let error = case.run().await.result.expect_err("nothing has come");
+    assert_eq!(error, "the server did not accept the streams in time");
+}

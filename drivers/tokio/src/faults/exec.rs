@@ -1,10 +1,11 @@
+use std::future::poll_fn;
 use std::io;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use strait::bridge::ExecBridge;
-use strait::k8s::{Subprotocol, TerminalSize, Verb};
-use strait::leg::{SpdyLeg, WebSocketLeg};
+use strait::k8s::{Channel, Subprotocol, TerminalSize, Verb};
+use strait::leg::{Framing as _, Leg as _, SpdyLeg, WebSocketLeg};
 use strait::spdy::{Inflate, LentBlocks, SkipBlocks};
 use strait::ws::MaskKeys;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -12,10 +13,11 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::server::serve;
-use super::transport::{Faulty, Slow};
+use super::transport::{Fault, Faulty, Pace, Slow, Wire, wire};
 use super::{Case, Ends, LIMITS, Way, Who, Work, pass, translate};
 use crate::client::faults::session;
 use crate::client::{Exit, SessionError, Streams};
+use crate::link::Link;
 use crate::node_session::{NodeSession, SpdyServer};
 use crate::pool::Pool;
 use crate::process::Exit as ProcessExit;
@@ -141,6 +143,40 @@ async fn node(case: &Case, io: Faulty) -> Vec<u8> {
     let is_all = was_killed || received == case.input;
     assert!(is_all, "a process that is not killed took a part of its input for all: {case}");
     received
+}
+
+/// Its pings kept the node's session for ever.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_pings_and_never_closes_is_let_go() {
+    let case = Case::new(Work::Exec, Way::SpdyToNode, Vec::new());
+    let Wire { near, far } = wire(Fault::None, Fault::None, Pace::Fast);
+    let leg: SpdyLeg<SkipBlocks> = SpdyLeg::client(case.streams(), Subprotocol::V4, &LIMITS);
+    let client = async {
+        let mut link = Link::new(near, leg, &[], || vec![0; 4096], &LIMITS);
+        let mut has_ended = false;
+        loop {
+            while link.has_output() {
+                if poll_fn(|cx| link.poll_write(cx)).await.is_err() {
+                    return;
+                }
+            }
+            let step = link.leg.receive(link.input.input()).expect("the node keeps to the protocol");
+            link.input.consume(step.consumed);
+            if !has_ended && link.leg.is_ready() {
+                has_ended = true;
+                link.output.end_stream(&mut link.leg, Channel::STDIN);
+            } else if step.consumed == 0 && step.event.is_none() {
+                tokio::select! {
+                    read = poll_fn(|cx| link.poll_read(cx)) => if !matches!(read, Ok(1..)) {
+                        return;
+                    },
+                    () = sleep(LIMITS.ping_interval) => link.leg.ping(),
+                }
+            }
+        }
+    };
+    let both = async { tokio::join!(client, node(&case, far)) };
+    tokio::time::timeout(3 * LIMITS.close, both).await.expect("the node's session ends");
 }
 
 /// A node's session.

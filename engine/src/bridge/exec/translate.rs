@@ -216,9 +216,10 @@ impl<C: Leg, U: Leg> ExecBridge<C, U> {
                 Some(Event::Pong) => self.liveness.answered(Side::Upstream, now),
                 Some(Event::HalfClosed(channel) | Event::Reset(channel, _)) => {
                     self.outputs.remove(channel);
-                    self.opened();
                     if self.outputs.is_empty() {
                         self.upstream_ended(true, lane);
+                    } else {
+                        self.opened();
                     }
                 }
                 Some(Event::End { clean }) => {
