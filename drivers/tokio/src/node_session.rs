@@ -333,6 +333,10 @@ impl<T: AsyncRead + AsyncWrite + Tcp + Unpin, L: ServerLeg> NodeSession<T, L> {
     /// Sends the status and ends all streams; the connection stays until the client closes it, so that nothing of
     /// the output is cut off (`remotecommand.md` section 7).
     fn end_session(&mut self, end: End, status: impl FnOnce(&mut [u8]) -> usize) {
+        if self.phase == Phase::Opening {
+            // A client drops what comes ahead of the answers to its streams.
+            self.link.answers_first();
+        }
         self.link.leg.stop_input();
         let is_json = self.link.leg.status_is_json();
         self.link.output.end_session(&mut self.link.leg, |room| {

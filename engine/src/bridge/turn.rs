@@ -20,7 +20,7 @@ impl Turn {
 
     /// Has the control bytes that are `pending` now come before the data, if no frame of that is cut: a terminal's size may overtake
     /// input, as if that were read late, but not the other way round.
-    pub(super) const fn first(&mut self, pending: usize) {
+    pub const fn first(&mut self, pending: usize) {
         if !self.is_cut {
             self.begun = pending as u32;
         }

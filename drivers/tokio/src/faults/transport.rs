@@ -308,7 +308,8 @@ impl AsyncWrite for Slow<'_> {
         };
         let count = bytes.len().min(1 + self.random.below(most));
         self.to.extend_from_slice(&bytes[..count]);
-        let time = Duration::from_millis(self.random.below(500) as u64);
+        // As long as the piece is: there may be very many.
+        let time = Duration::from_millis(self.random.below(1 + 500 * count / most) as u64);
         self.wait = Some(Box::pin(sleep(time)));
         Poll::Ready(Ok(count))
     }

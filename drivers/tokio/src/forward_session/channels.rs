@@ -23,7 +23,7 @@ const INPUT: usize = 64 * 1024;
 /// Bytes that wait for the client before more are taken.
 const OUTPUT: usize = 64 * 1024;
 
-/// How long a client has to close when all its ports have ended.
+/// How long a client has to close when it has taken that all its ports have ended.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// Makes the channels of a legacy client the bytes of a SPDY client, which opens a pair for each of its ports at once.
@@ -64,8 +64,12 @@ pub(crate) struct ChannelStream<T> {
     failed: Vec<bool>,
     /// One was reset without a word.
     is_cut: bool,
-    /// The client is told that all have ended, and has until then to close.
+    /// The client is told that all have ended, and has until then to take that and to close.
     linger: Option<Pin<Box<Sleep>>>,
+    /// Bytes that it has not taken.
+    left: usize,
+    /// How long it may take none of them.
+    close: Duration,
     ended: Option<Result<(), io::ErrorKind>>,
 }
 
@@ -93,6 +97,8 @@ impl<T> ChannelStream<T> {
             open,
             is_cut: false,
             linger: None,
+            left: 0,
+            close: limits.close,
             ended: None,
             ports,
         };
@@ -275,6 +281,7 @@ impl<T> ChannelStream<T> {
         if self.linger.is_none() && !self.open.contains(&true) {
             let _ = self.output.sender.close(Some(self.close_code()), "", [0; 4]);
             self.linger = Some(Box::pin(tokio::time::sleep(LINGER)));
+            self.left = 0;
         }
     }
 }
@@ -306,11 +313,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for ChannelStream<T> {
                 Some(Ok(())) => return Poll::Ready(Ok(())),
                 Some(Err(kind)) => return Poll::Ready(Err(kind.into())),
             }
-            if let Some(linger) = &mut this.linger
-                && linger.as_mut().poll(cx).is_ready()
-            {
-                this.ended = Some(Ok(()));
-                continue;
+            let left = this.output.waiting() + this.output.sender.outbox().pending().len();
+            if let Some(linger) = &mut this.linger {
+                if std::mem::replace(&mut this.left, left) != left {
+                    let wait = if left > 0 { this.close } else { LINGER };
+                    linger.as_mut().reset(tokio::time::Instant::now() + wait);
+                }
+                if linger.as_mut().poll(cx).is_ready() {
+                    this.ended = Some(Ok(()));
+                    continue;
+                }
             }
             this.input.copy_within(this.start..this.end, 0);
             (this.start, this.end) = (0, this.end - this.start);
