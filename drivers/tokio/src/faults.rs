@@ -250,7 +250,7 @@ impl Case {
         if self.streams().stderr { exec::ERRORS } else { &[] }
     }
 
-    /// The protocols of its connections, and which of these are WebSockets.
+    /// The protocols of its connections, and whether these are on a WebSocket.
     fn hops(&self) -> impl Iterator<Item = (Subprotocol, bool)> {
         self.protocols.into_iter().zip([self.way.is_websocket_client(), self.way.is_websocket_server()])
     }

@@ -96,14 +96,14 @@ async fn client(io: Faulty, case: &Case) -> Result<(), String> {
             }
         }
     };
-    let mut came: [Port; 2] = Default::default();
+    let mut got: [Port; 2] = Default::default();
     let reading = async {
         let mut end = End::Cut;
         while let Some(Ok(message)) = stream.next().await {
             match message {
                 Message::Close(frame) => end = End::Close(frame.map_or(1005, |frame| frame.code.into())),
                 Message::Ping(_) | Message::Pong(_) => {}
-                message => take(case, &mut came, read(protocol, message)),
+                message => take(case, &mut got, read(protocol, message)),
             }
         }
         end
@@ -113,12 +113,12 @@ async fn client(io: Faulty, case: &Case) -> Result<(), String> {
         () = async { sending.await; pending().await } => unreachable!("nothing comes of it"),
     };
     let whole = [&case.input[..], GOODBYE].concat();
-    for Port { data, error, .. } in &came {
+    for Port { data, error, .. } in &got {
         assert!(whole.starts_with(data), "other output: {case}");
         let is_all = *data == whole || !error.is_empty() || end != End::Close(1000);
         assert!(is_all, "a part of the output, and no error: {case}");
     }
-    match came.iter().find(|port| !port.error.is_empty()) {
+    match got.iter().find(|port| !port.error.is_empty()) {
         Some(Port { error, .. }) => Err(String::from_utf8_lossy(error).into_owned()),
         None if end == End::Close(1000) => Ok(()),
         None => Err(format!("{end:?}")),
@@ -145,9 +145,9 @@ fn read(protocol: Subprotocol, message: Message) -> (u8, Vec<u8>) {
 }
 
 /// The first message of each channel is its port.
-fn take(case: &Case, came: &mut [Port; 2], (channel, payload): (u8, Vec<u8>)) {
+fn take(case: &Case, got: &mut [Port; 2], (channel, payload): (u8, Vec<u8>)) {
     let [index, which] = [channel / 2, channel % 2].map(usize::from);
-    let port = came.get_mut(index).expect("a channel of one of the ports");
+    let port = got.get_mut(index).expect("a channel of one of the ports");
     if !port.is_begun[which] {
         assert_eq!(
             payload,

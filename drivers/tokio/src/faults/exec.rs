@@ -175,7 +175,7 @@ async fn a_client_that_pings_and_never_closes_is_let_go() {
             }
         }
     };
-    let both = async { tokio::join!(client, node(&case, far)) };
+    let both = Box::pin(async { tokio::join!(client, node(&case, far)) });
     tokio::time::timeout(3 * LIMITS.close, both).await.expect("the node's session ends");
 }
 

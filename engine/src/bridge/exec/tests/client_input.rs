@@ -183,4 +183,18 @@ fn a_size_does_not_cut_a_frame_of_input() {
         assert_eq!(session.delivered(STDIN), b"twelve bytesbehind", "{takes}");
         assert_eq!(session.delivered(RESIZE), size, "{takes}");
     }
+
+#[test]
+fn sizes_that_wait_for_room_are_discarded_too() {
+    let mut session = Session::running(TTY, MEMORY);
+    session.upstream.takes = 0;
+    for columns in 1..200 {
+        session.client_sends(&message(
+            Channel::RESIZE,
+            std::format!("{{\"Width\":{columns},\"Height\":1}}").as_bytes(),
+        ));
+    }
+    session.bridge.write_failed(Side::Upstream, session.now);
+    session.run();
+    assert_eq!(session.bridge.outcome(), None, "upstream may still say how it went");
 }
