@@ -147,7 +147,8 @@ impl<M: Masking> WebSocketLeg<M> {
             self.next_size = None;
             return;
         }
-        if !self.can_receive() {
+        // Where nothing can be written, nothing could be read either, which may be what the writing waits for.
+        if self.channels.messages.room() < FrameHeader::MAX + SIZE {
             return;
         }
         self.next_size = None;
@@ -156,7 +157,6 @@ impl<M: Masking> WebSocketLeg<M> {
         let Ok(len) = size.write(json) else { return };
         let begin = FrameHeader::MAX + SIZE - TerminalSize::MAX_WRITTEN;
         if let Some(start) = self.frame(Channel::RESIZE, false, &mut message, begin..begin + len) {
-            // `can_receive` left room for more than this.
             self.channels.messages.push(message.get(start..begin + len).unwrap_or_default());
         }
     }

@@ -123,13 +123,13 @@ async fn every_protocol_on_slow_connections_is_complete() {
 }
 
 /// Runs them all: `few` unless more are wanted.
-async fn run(name: &str, few: u64, mut case: impl FnMut(u64, &mut Random) -> Case) {
+async fn run(name: &str, few: u64, case: fn(u64) -> Case) {
     let is_long = long_tests_are_wanted(&format!("random faults of 5,000 seeds, and not of {few},"));
     let seeds = seeds(if is_long { 5_000 } else { few });
     let (first, count) = (seeds.start, seeds.end - seeds.start);
     let (mut complete, mut errors) = (0, 0);
     for seed in seeds {
-        let case = case(seed, &mut Random::new(seed));
+        let case = case(seed);
         *(if case.is_complete().await { &mut complete } else { &mut errors }) += 1;
     }
     println!("{name}, {count} seeds from {first} on: {complete} complete, {errors} an error");
@@ -140,50 +140,62 @@ pub(super) fn any_pace(seed: u64, random: &mut Random) -> Pace {
     if random.below(2) == 0 { Pace::Fast } else { Pace::random(seed, random) }
 }
 
+fn newest(seed: u64, work: Work) -> Case {
+    let random = &mut Random::new(seed);
+    let pace = any_pace(seed, random);
+    Case::random(seed, work, pace, random).broken(random)
+}
+
 #[tokio::test(start_paused = true)]
 async fn sessions_with_random_faults_are_complete_or_an_error() {
-    let case = |seed, random: &mut Random| {
-        let pace = any_pace(seed, random);
-        Case::random(seed, Work::Exec, pace, random).broken(random)
-    };
-    run("exec", 150, case).await;
+    run("exec", 150, |seed| newest(seed, Work::Exec)).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn port_forwards_with_random_faults_are_complete_or_an_error() {
-    let case = |seed, random: &mut Random| {
-        let pace = any_pace(seed, random);
-        Case::random(seed, Work::Forward, pace, random).broken(random)
-    };
-    run("port-forward", 150, case).await;
+    run("port-forward", 150, |seed| newest(seed, Work::Forward)).await;
+}
+
+fn legacy(seed: u64) -> Case {
+    let random = &mut Random::new(seed);
+    let pace = any_pace(seed, random);
+    Case::random(seed, Work::Channels, pace, random).varied(random).broken(random)
+}
+
+fn any_protocol(seed: u64) -> Case {
+    let random = &mut Random::new(seed);
+    let work = one_of(&[Work::Exec, Work::Terminal], random);
+    let pace = any_pace(seed, random);
+    Case::random(seed, work, pace, random).varied(random).broken(random)
+}
+
+fn any_stopped(seed: u64) -> Case {
+    let random = &mut Random::new(seed);
+    let work = one_of(&[Work::Exec, Work::Terminal, Work::Forward, Work::Channels], random);
+    let pace = any_pace(seed, random);
+    let case = Case::random(seed, work, pace, random).varied(random).stopped(random);
+    if random.below(2) == 0 { case.broken(random) } else { case }
 }
 
 #[tokio::test(start_paused = true)]
 async fn legacy_port_forwards_with_random_faults_are_complete_or_an_error() {
-    let case = |seed, random: &mut Random| {
-        let pace = any_pace(seed, random);
-        Case::random(seed, Work::Channels, pace, random).varied(random).broken(random)
-    };
-    run("legacy port-forward", 100, case).await;
+    run("legacy port-forward", 100, legacy).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn every_protocol_and_terminal_with_random_faults_is_complete_or_an_error() {
-    let case = |seed, random: &mut Random| {
-        let work = one_of(&[Work::Exec, Work::Terminal], random);
-        let pace = any_pace(seed, random);
-        Case::random(seed, work, pace, random).varied(random).broken(random)
-    };
-    run("every protocol", 150, case).await;
+    run("every protocol", 150, any_protocol).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_in_the_middle_of_any_session_leaves_it_complete_or_an_error() {
-    let case = |seed, random: &mut Random| {
-        let work = one_of(&[Work::Exec, Work::Terminal, Work::Forward, Work::Channels], random);
-        let pace = any_pace(seed, random);
-        let case = Case::random(seed, work, pace, random).varied(random).stopped(random);
-        if random.below(2) == 0 { case.broken(random) } else { case }
-    };
-    run("a stop", 150, case).await;
+    run("a stop", 150, any_stopped).await;
+}
+
+/// Those that are not among the ones that are always run.
+#[tokio::test(start_paused = true)]
+async fn seeds_that_have_found_something_find_nothing_more() {
+    for case in [legacy(101), legacy(271), any_stopped(660), any_stopped(1152), any_protocol(2098)] {
+        case.run().await;
+    }
 }

@@ -183,6 +183,7 @@ fn a_size_does_not_cut_a_frame_of_input() {
         assert_eq!(session.delivered(STDIN), b"twelve bytesbehind", "{takes}");
         assert_eq!(session.delivered(RESIZE), size, "{takes}");
     }
+}
 
 #[test]
 fn sizes_that_wait_for_room_are_discarded_too() {
