@@ -260,7 +260,10 @@ impl Session {
         let end = Ends::of(outcome);
         // A Close that lies behind input which waits for upstream is not seen before the end of the connection.
         let is_unseen_close = end == Ends::Lost && causes.contains(&Ends::Closed);
-        assert!(causes.contains(&end) || is_unseen_close, "{outcome:?} without a cause: {causes:?}");
+        let is_refused =
+            end == Ends::UpstreamLost && causes.contains(&Ends::Completed) && model.may_be_refused();
+        let is_known = causes.contains(&end) || is_unseen_close || is_refused;
+        assert!(is_known, "{outcome:?} without a cause: {causes:?}");
         if causes != [end] || !matches!(end, Ends::Completed | Ends::UpstreamLost) {
             return;
         }

@@ -40,6 +40,8 @@ pub struct ExecBridge<C, U> {
     is_delivered: bool,
     /// It was sent a ping behind that.
     is_asked: bool,
+    /// Upstream has accepted all streams.
+    is_accepted: bool,
     ready_channel: Channel,
     liveness: Liveness,
     stream_creation: Millis,
@@ -86,6 +88,7 @@ impl<C: Leg, U: Leg> ExecBridge<C, U> {
             carried: Carried::default(),
             is_delivered: false,
             is_asked: false,
+            is_accepted: false,
             ready_channel: streams.ready_channel(),
             liveness: Liveness::new(limits),
             stream_creation: Millis::of(limits.stream_creation),
@@ -336,7 +339,8 @@ impl<C: Leg, U: Leg> ExecBridge<C, U> {
     /// Lets data flow when all streams of both sides are open.
     fn opened(&mut self) {
         self.look_for_answers();
-        let ready = self.client.is_ready() && self.upstream.as_ref().is_some_and(Leg::is_ready);
+        self.is_accepted |= self.upstream.as_ref().is_some_and(Leg::is_ready);
+        let ready = self.client.is_ready() && self.is_accepted;
         if matches!(self.phase, Phase::Opening { .. }) && ready {
             self.phase = Phase::Running;
         }
@@ -348,7 +352,7 @@ impl<C: Leg, U: Leg> ExecBridge<C, U> {
         lane.close_frame(&mut self.client);
         let is_json = self.upstream.as_ref().is_none_or(Leg::status_is_json);
         // Before v4 silence is success, but not that of streams which were never accepted.
-        let in_order = in_order && (is_json || !matches!(self.phase, Phase::Opening { .. }));
+        let in_order = in_order && (is_json || self.is_accepted);
         let all_output = in_order || self.outputs.is_only(Channel::ERROR);
         let end = UpstreamEnd { in_order, all_output, is_json };
         let is_complete = self.status.settle(lane.held(), end);

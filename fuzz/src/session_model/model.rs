@@ -177,6 +177,11 @@ impl Model {
         upstream.into_iter().chain(self.client_end).collect()
     }
 
+    /// Upstream's silence was success, if it had accepted all streams in front of that: what it says of them may come behind.
+    pub(super) fn may_be_refused(&self) -> bool {
+        matches!(self.settled(), Settled::Text(text) if text.is_empty())
+    }
+
     /// Bytes of stdout and stderr that the client gets.
     pub(super) const fn delivered(&self) -> (usize, usize) {
         (self.stdout, self.stderr)
