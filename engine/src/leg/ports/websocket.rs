@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn a_flood_of_pings_waits_until_its_pongs_are_written() {
         // Under a mask of zeros.
-        let ping = [&[0x89, 0x80 | 125, 0, 0, 0, 0][..], &[b'p'; 125]].concat();
+        let ping = [&[0x89, 0x80 | 0x7d, 0, 0, 0, 0][..], &[b'p'; 125]].concat();
         let (mut wire, mut at, mut said) = (ping.repeat(20), 0, Vec::new());
         let mut leg = WebSocketPorts::server(Subprotocol::V4, &Limits::HOST);
         while at < wire.len() {

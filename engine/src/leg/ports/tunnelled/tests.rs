@@ -133,7 +133,8 @@ fn a_flood_of_pings_waits_until_its_pongs_are_written() {
         if consumed == 0 {
             assert!(at == wire.len() || !leg.can_receive());
             // Each is masked.
-            pongs += leg.pending().chunks(2 + 4 + 125).filter(|pong| pong[..2] == [0x8a, 0x80 | 125]).count();
+            pongs +=
+                leg.pending().chunks(2 + 4 + 125).filter(|pong| pong[..2] == [0x8a, 0x80 | 0x7d]).count();
             if leg.pending().is_empty() {
                 break;
             }
