@@ -121,6 +121,19 @@ fn outputs_keep_apart() {
     assert_eq!(session.client_got(), expected);
 }
 
+#[test]
+fn payload_is_counted_by_its_channel_if_it_is_passed_on() {
+    let mut session = Session::running(ALL, MEMORY);
+    assert_eq!(session.bridge.carried(), Carried::default());
+    session.client_sends(&[stdin(b"in"), stdin(b"put")].concat());
+    let frames = [data(STDOUT, b"out"), data(STDERR, b"error"), data(STDOUT, b"put!"), data(ERROR, SUCCESS)];
+    session.upstream_sends(&frames.concat());
+    session.upstream_sends(&cancel(STDIN));
+    session.client_sends(&stdin(b"for nobody"));
+    let expected = Carried { stdin: 5, stdout: 7, stderr: 5, ..Carried::default() };
+    assert_eq!(session.bridge.carried(), expected);
+}
+
 /// Covers: KEP4006-9
 #[test]
 fn the_status_waits_for_the_end_of_all_output() {

@@ -93,3 +93,17 @@ fn a_refusal_is_told_for_each_port() {
     assert_eq!(pair.texts(0)[1], "error forwarding port 8000: lost connection to upstream");
     assert_eq!((pair.close(), pair.outcome()), (Some(1011), Some(Outcome::Refused)));
 }
+
+#[test]
+fn texts_of_two_ports_do_not_mix_although_the_client_does_not_read() {
+    let mut pair = Pair::running(SPDY, 2, 4096);
+    pair.session.client.takes = 0;
+    // Its answer leaves no room for the longest text.
+    pair.session.client_sends(&client_frame(Opcode::Ping, true, &[b'p'; 125]));
+    pair.upstream_sends(&[data(error(0), &[b'x'; crate::leg::MAX_TEXT]), data(error(1), b"other")].concat());
+    pair.session.client.takes = usize::MAX;
+    pair.session.run();
+    pair.session.after_millis(1000);
+    assert_eq!(pair.texts(0), ["x".repeat(crate::leg::MAX_TEXT)]);
+    assert_eq!(pair.texts(1), ["other"]);
+}
