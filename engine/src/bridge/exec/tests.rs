@@ -199,6 +199,18 @@ fn an_end_of_the_connection_without_status_is_an_error() {
 }
 
 #[test]
+fn an_end_of_the_connection_is_seen_although_the_client_takes_nothing_of_what_came_before() {
+    let mut session = Session::running(ALL, MEMORY);
+    session.client.takes = 0;
+    let last = data(STDOUT, b"last");
+    session.down.space()[..last.len()].copy_from_slice(&last);
+    session.down.received(last.len());
+    session.bridge.eof(Side::Upstream, session.now);
+    session.run();
+    assert_eq!(session.bridge.outcome(), Some(Outcome::UpstreamLost));
+}
+
+#[test]
 fn an_end_of_the_connection_in_the_middle_of_output_is_an_error_even_with_a_status() {
     let mut session = Session::running(ALL, MEMORY);
     session.upstream_sends(&[data(ERROR, SUCCESS), fin(STDOUT), data(STDERR, b"x")].concat());

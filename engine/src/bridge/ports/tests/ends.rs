@@ -224,3 +224,14 @@ fn a_client_is_given_the_time_to_answer_the_close() {
     pair.session.bridge.eof(Side::Upstream, pair.session.now);
     assert!(pair.session.bridge.is_finished());
 }
+
+#[test]
+fn the_clients_half_goes_on_although_upstream_has_ended_the_error_stream_too() {
+    let mut pair = Pair::running(SPDY, 1, 4096);
+    pair.upstream_sends(&[fin(data_of(0)), fin(error(0))].concat());
+    pair.session.after_millis(900);
+    pair.client_sends(0, b"more");
+    assert_eq!(pair.delivered(data_of(0)), b"more");
+    pair.session.after_millis(1_000);
+    assert_eq!((pair.close(), pair.outcome()), (Some(1000), Some(Outcome::Completed)));
+}
