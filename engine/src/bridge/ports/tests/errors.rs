@@ -98,8 +98,8 @@ fn a_refusal_is_told_for_each_port() {
 fn texts_of_two_ports_do_not_mix_although_the_client_does_not_read() {
     let mut pair = Pair::running(SPDY, 2, 4096);
     pair.session.client.takes = 0;
-    // Its answer leaves no room for the longest text.
-    pair.session.client_sends(&client_frame(Opcode::Ping, true, &[b'p'; 125]));
+    // Answers leave no room for the longest text.
+    pair.session.client_sends(&client_frame(Opcode::Ping, true, &[b'p'; 125]).repeat(10));
     pair.upstream_sends(&[data(error(0), &[b'x'; crate::leg::MAX_TEXT]), data(error(1), b"other")].concat());
     pair.session.client.takes = usize::MAX;
     pair.session.run();
