@@ -4,6 +4,7 @@ mod switch;
 mod tree;
 mod trial;
 
+use std::collections::BTreeSet;
 use std::thread;
 use std::time::Instant;
 
@@ -13,7 +14,7 @@ use self::list::Mutant;
 use self::report::Report;
 use self::tree::Tree;
 use self::trial::{Fate, Survey};
-use crate::run::target;
+use crate::run::{command, target};
 
 /// Which mutants are tried.
 #[derive(Debug, clap::Args)]
@@ -23,8 +24,11 @@ pub(crate) struct Mutants {
     /// Trials at a time.
     #[arg(long, default_value_t = thread::available_parallelism().map_or(2, usize::from))]
     jobs: usize,
-    /// Writes the tables of docs/MUTANTS.md.
+    /// Tries those of constants instead, by cargo-mutants, which builds the engine for each.
     #[arg(long)]
+    constants: bool,
+    /// Writes the table of docs/MUTANTS.md.
+    #[arg(long, conflicts_with = "constants")]
     write: bool,
 }
 
@@ -34,20 +38,25 @@ pub(crate) struct Mutants {
 /// to the tests that come to its place.
 pub(crate) fn run(arguments: &Mutants) -> Result<()> {
     let mutants = list::all()?;
+    let is_wanted = |mutant: &&Mutant| {
+        arguments.only.is_empty() || arguments.only.iter().any(|only| mutant.name.contains(only.as_str()))
+    };
+    let wanted: Vec<&Mutant> = mutants.iter().filter(is_wanted).collect();
+    ensure!(!wanted.is_empty(), "no mutant has such a name");
     let mut tree = Tree::copied()?;
+    if arguments.constants {
+        let constants = tree.write(&mutants, &mut BTreeSet::new())?;
+        return one_by_one(wanted.into_iter().filter(|mutant| constants.contains(&mutant.number)));
+    }
     println!("{} mutants; building the tests with all of them", mutants.len());
     let built = tree.build(&mutants)?;
     let begun = Instant::now();
     let survey = Survey::of(&built.binaries, &target().join("mutants/reached"), arguments.jobs)?;
     println!("each test alone: {} s", begun.elapsed().as_secs());
 
-    let is_wanted = |mutant: &&Mutant| {
-        arguments.only.is_empty() || arguments.only.iter().any(|only| mutant.name.contains(only.as_str()))
+    let is_tried = |mutant: &&&Mutant| {
+        !built.unviable.contains(&mutant.number) && !built.constant.contains(&mutant.number)
     };
-    let wanted: Vec<&Mutant> = mutants.iter().filter(is_wanted).collect();
-    ensure!(!wanted.is_empty(), "no mutant has such a name");
-    let is_tried =
-        |mutant: &&&Mutant| !built.unviable.contains(&mutant.number) && !built.left.contains(&mutant.number);
     let tried: Vec<usize> = wanted.iter().filter(is_tried).map(|mutant| mutant.number).collect();
     let begun = Instant::now();
     let fates = survey.try_all(&tried, arguments.jobs, |number, fate| {
@@ -65,4 +74,22 @@ pub(crate) fn run(arguments: &Mutants) -> Result<()> {
         report.write()?;
     }
     Ok(())
+}
+
+/// Leaves these mutants to cargo-mutants.
+fn one_by_one<'a>(mutants: impl Iterator<Item = &'a Mutant>) -> Result<()> {
+    let names = mutants.flat_map(|mutant| ["--re".to_owned(), format!("^{}$", escaped(&mutant.name))]);
+    command("cargo")
+        .args(["mutants", "--package", "strait", "--no-shuffle", "--jobs", "1", "--timeout", "300"])
+        .args(["--baseline", "skip", "--output"])
+        .args([target().join("mutants")])
+        .args(names)
+        .args(["--", "--lib", "--tests"])
+        .run()
+}
+
+/// As a regular expression that means just this text.
+fn escaped(text: &str) -> String {
+    let escape = |char| if r"\.+*?()|[]{}^$".contains(char) { vec!['\\', char] } else { vec![char] };
+    text.chars().flat_map(escape).collect()
 }

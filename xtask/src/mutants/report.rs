@@ -26,7 +26,7 @@ struct Row {
     caught: usize,
     lived: usize,
     unviable: usize,
-    left: usize,
+    constant: usize,
 }
 
 impl Report {
@@ -43,7 +43,7 @@ impl Report {
                         report.unexplained.push(mutant.name.clone());
                     }
                 }
-                None if built.left.contains(&mutant.number) => row.left += 1,
+                None if built.constant.contains(&mutant.number) => row.constant += 1,
                 None => row.unviable += 1,
             }
         }
@@ -73,18 +73,18 @@ impl Report {
             caught: all.caught + row.caught,
             lived: all.lived + row.lived,
             unviable: all.unviable + row.unviable,
-            left: all.left + row.left,
+            constant: all.constant + row.constant,
         })
     }
 
     fn table(&self) -> String {
-        let mut table = "| file | caught | lived | lived, % | do not compile | without a switch |\n|---|--:|--:|--:|--:|--:|\n".to_owned();
+        let mut table = "| file | caught | lived | lived, % | do not compile | in constants |\n|---|--:|--:|--:|--:|--:|\n".to_owned();
         let all = ("all".to_owned(), self.all());
         for (file, row) in self.files.iter().map(|(file, row)| (file.clone(), *row)).chain([all]) {
-            let Row { caught, lived, unviable, left } = row;
+            let Row { caught, lived, unviable, constant } = row;
             let tenths = (lived * 1000).checked_div(caught + lived).unwrap_or_default();
             let percent = format!("{}.{}", tenths / 10, tenths % 10);
-            let _ = writeln!(table, "| {file} | {caught} | {lived} | {percent} | {unviable} | {left} |");
+            let _ = writeln!(table, "| {file} | {caught} | {lived} | {percent} | {unviable} | {constant} |");
         }
         table
     }

@@ -40,11 +40,21 @@ struct Alternative {
     text: String,
 }
 
-/// The text of a file with the switches of its mutants, and the numbers of those that have none.
-pub(crate) fn switched(source: &str, mutants: &[&Mutant]) -> Result<(String, Vec<usize>)> {
+/// A file with its switches.
+pub(crate) struct Switched {
+    pub(crate) text: String,
+    /// Mutants that have no switch, as what they change is computed when the program is built.
+    pub(crate) constant: Vec<usize>,
+    /// Mutants that cannot compile: a `let` in a chain of conditions stands between `&&` only.
+    pub(crate) unviable: Vec<usize>,
+}
+
+/// The file with the switches of its mutants.
+pub(crate) fn switched(source: &str, mutants: &[&Mutant]) -> Result<Switched> {
     let file = syn::parse_file(source).context("it cannot be parsed")?;
     let lines = Lines::of(source);
-    let mut finder = Finder { source, edits: vec![], at: BTreeMap::new(), is_constant: false };
+    let mut finder =
+        Finder { source, edits: vec![], at: BTreeMap::new(), unviable: vec![], is_constant: false };
     for mutant in mutants {
         let start = lines.offset(mutant.start).with_context(|| format!("{} lies outside", mutant.name))?;
         finder.at.entry((start, mutant.genre)).or_default().push(mutant);
@@ -56,10 +66,11 @@ pub(crate) fn switched(source: &str, mutants: &[&Mutant]) -> Result<(String, Vec
         finder.edits.push(Edit { range: at..at, kind: Kind::Body(values) });
     }
     finder.visit_file(&file);
-    let left = finder.at.into_values().flatten().map(|mutant| mutant.number).collect();
-    let mut edits = finder.edits;
+    let constant = finder.at.into_values().flatten().map(|mutant| mutant.number).collect();
+    let (mut edits, unviable) = (finder.edits, finder.unviable);
     edits.sort_by_key(|edit| (edit.range.start, edit.rank(), std::cmp::Reverse(edit.range.end)));
-    Ok((Text { source, edits: &edits }.render(0..source.len(), 0), left))
+    let text = Text { source, edits: &edits }.render(0..source.len(), 0);
+    Ok(Switched { text, constant, unviable })
 }
 
 /// Where lines begin.
@@ -88,6 +99,7 @@ struct Finder<'a> {
     edits: Vec<Edit>,
     /// Mutants that have no switch yet.
     at: BTreeMap<(usize, Genre), Vec<&'a Mutant>>,
+    unviable: Vec<usize>,
     /// What is made when the program is built knows no switch.
     is_constant: bool,
 }
@@ -145,14 +157,14 @@ impl<'ast> Visit<'ast> for Finder<'_> {
 
     fn visit_expr_binary(&mut self, binary: &'ast syn::ExprBinary) {
         let operator = binary.op.span().byte_range();
-        if !has_let(&binary.left) && !has_let(&binary.right) {
-            let others = self.alternatives(operator.start, Genre::BinaryOperator);
-            if !others.is_empty() {
-                let (left, right) = (binary.left.span().byte_range(), binary.right.span().byte_range());
-                // The span of an operator of two characters may be that of its first.
-                let operator = left.end..right.start;
-                self.edit(left.start..right.end, Kind::Binary { left, operator, right, others });
-            }
+        let others = self.alternatives(operator.start, Genre::BinaryOperator);
+        if has_let(&binary.left) || has_let(&binary.right) {
+            self.unviable.extend(others.iter().map(|other| other.number));
+        } else if !others.is_empty() {
+            let (left, right) = (binary.left.span().byte_range(), binary.right.span().byte_range());
+            // The span of an operator of two characters may be that of its first.
+            let operator = left.end..right.start;
+            self.edit(left.start..right.end, Kind::Binary { left, operator, right, others });
         }
         visit::visit_expr_binary(self, binary);
     }
@@ -350,12 +362,13 @@ mod tests {
             mutant(2, Genre::BinaryOperator, (2, 11), ">"),
             mutant(3, Genre::BinaryOperator, (4, 17), "-"),
         ];
-        let (text, left) = switched(source, &mutants.iter().collect::<Vec<_>>()).expect("it can be parsed");
+        let Switched { text, constant, unviable } =
+            switched(source, &mutants.iter().collect::<Vec<_>>()).expect("it can be parsed");
         let inner = "(ifis(1){/*<1>*/(a)-(1)/*</1>*/}else{(a)+(1)})";
         let expected = format!(
             "fnf(a:u8,b:u8)->bool{{ifis(0){{/*<0>*/returntrue;/*</0>*/}}(ifis(2){{/*<2>*/({inner})>(b)/*</2>*/}}else{{({inner})<(b)}})}}constA:u8=1+1;"
         );
-        assert_eq!((without_space(&text), left), (expected, vec![3]));
+        assert_eq!((without_space(&text), constant, unviable), (expected, vec![3], vec![]));
         let place = text.find("> (b)").expect("the mutant");
         assert_eq!(mutant_at(&text, place), Some(2), "behind the text of another one that is in it");
         assert_eq!(mutant_at(&text, text.find("(a) - ").expect("the mutant")), Some(1));
@@ -363,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn arms_and_guards_are_switched_and_a_chain_with_let_is_left() {
+    fn arms_and_guards_are_switched_and_a_chain_with_let_has_no_other_operator() {
         let source = "fn f(a: Option<u8>) {\n    match a { Some(1) => g(), Some(n) if n > 2 => g(), _ => {} }\n    \
                       if let Some(n) = a && !h(n) && n > 3 { g() }\n}\n";
         let mutants = [
@@ -373,7 +386,8 @@ mod tests {
             mutant(3, Genre::UnaryOperator, (3, 27), ""),
             mutant(4, Genre::BinaryOperator, (3, 24), "||"),
         ];
-        let (text, left) = switched(source, &mutants.iter().collect::<Vec<_>>()).expect("it can be parsed");
+        let Switched { text, constant, unviable } =
+            switched(source, &mutants.iter().collect::<Vec<_>>()).expect("it can be parsed");
         let text = without_space(&text);
         assert!(text.contains("Some(1)if!is(0)"), "{text}");
         assert!(
@@ -381,7 +395,7 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("&&(ifis(3){/*<3>*/(h(n))/*</3>*/}else{!h(n)})&&"), "{text}");
-        assert_eq!(left, [4]);
+        assert_eq!((constant, unviable), (vec![], vec![4]));
         assert!(text.starts_with("fnf(a:Option<u8>){match/*[0,1]*/a{"), "{text}");
     }
 }

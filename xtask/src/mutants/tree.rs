@@ -35,8 +35,8 @@ pub(crate) struct Built {
     pub(crate) binaries: Vec<Binary>,
     /// Mutants that do not compile.
     pub(crate) unviable: BTreeSet<usize>,
-    /// Mutants for which there is no switch.
-    pub(crate) left: BTreeSet<usize>,
+    /// Mutants of constants, which have no switch.
+    pub(crate) constant: BTreeSet<usize>,
 }
 
 pub(crate) struct Binary {
@@ -67,13 +67,13 @@ impl Tree {
         let mut unviable = BTreeSet::new();
         self.with_runtime(mutants.len())?;
         for round in 1..=ROUNDS {
-            let left = self.write(mutants, &unviable)?;
+            let constant = self.write(mutants, &mut unviable)?;
             let messages = self.cargo(["test", "--no-run"])?.record()?;
             let lines = String::from_utf8_lossy(&messages.stdout);
             let messages_of = || lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
             if messages.status.success() {
                 let binaries = messages_of().filter_map(|message| Binary::named(&message)).collect();
-                return Ok(Built { binaries, unviable, left });
+                return Ok(Built { binaries, unviable, constant });
             }
             let before = unviable.len();
             let mut errors = String::new();
@@ -108,24 +108,29 @@ impl Tree {
         Ok(source)
     }
 
-    /// Writes the files with their switches; the mutants that have none.
-    fn write(&mut self, mutants: &[Mutant], unviable: &BTreeSet<usize>) -> Result<BTreeSet<usize>> {
+    /// Writes the files with their switches; the mutants of constants.
+    pub(crate) fn write(
+        &mut self,
+        mutants: &[Mutant],
+        unviable: &mut BTreeSet<usize>,
+    ) -> Result<BTreeSet<usize>> {
         let mut files = BTreeMap::from([(LIBRARY, vec![])]);
         for mutant in mutants {
             let of_file = files.entry(mutant.file.as_str()).or_default();
             of_file.extend((!unviable.contains(&mutant.number)).then_some(mutant));
         }
-        let mut left = BTreeSet::new();
+        let mut constant = BTreeSet::new();
         for (file, mutants) in files {
             let source = self.source(file)?;
-            let (text, without) = switched(&source, &mutants).with_context(|| file.to_owned())?;
-            left.extend(without);
+            let switched = switched(&source, &mutants).with_context(|| file.to_owned())?;
+            constant.extend(switched.constant);
+            unviable.extend(switched.unviable);
             let path = self.root.join(file);
-            if fs::read_to_string(&path)? != text {
-                fs::write(path, text)?;
+            if fs::read_to_string(&path)? != switched.text {
+                fs::write(path, switched.text)?;
             }
         }
-        Ok(left)
+        Ok(constant)
     }
 
     fn cargo(&self, what: [&str; 2]) -> Result<Run> {
