@@ -224,7 +224,7 @@ fn payload_that_grows_passes_in_pieces_where_the_lane_was_not_made_for_it() {
     session.down = Lane::new(vec![0; 4096]);
     session.connect(ALL);
     session.upstream_sends(&replies(&[ERROR, STDIN, STDOUT, STDERR]));
-    let payload: Vec<u8> = (0..2000).map(|at| (at % 251) as u8).collect();
+    let payload: Vec<u8> = (0..2000_u32).map(|at| (at % 251) as u8).collect();
     session.upstream_sends(&data(STDOUT, &payload));
     let frames = websocket_frames(&session.client.got, false);
     let got: Vec<u8> = frames.iter().flat_map(|(_, text)| unbase64(&text[1..])).collect();

@@ -357,7 +357,7 @@ fn a_client_is_asked_out_of_turn_and_an_upstream_that_takes_nothing_is_still_rea
 #[test]
 fn a_message_of_more_than_64_kib_leaves_in_one_frame() {
     let mut pair = Pair::running(SPDY, 1, 80_000);
-    pair.client_sends(0, &[7; 70_000]);
+    pair.client_sends(0, &vec![7; 70_000]);
     assert_eq!(pair.upstream_got().last(), Some(&ToUpstream::Data(data_of(0), vec![7; 70_000])));
 }
 

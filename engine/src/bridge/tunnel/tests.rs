@@ -159,7 +159,7 @@ fn what_one_read_brings_leaves_as_one_message() {
     assert_eq!(pair.got(Side::Client).messages, [3000, 5]);
     // Longer than a WebSocket header tells in two bytes.
     let mut pair = Pair::new((true, false), 80_000);
-    pair.sends(Side::Upstream, &[1; 70_000]);
+    pair.sends(Side::Upstream, &vec![1; 70_000]);
     assert_eq!(pair.got(Side::Client).messages, [70_000]);
     let mut pair = Pair::new((true, true), 4096);
     // A SYN_STREAM as upstream's tunnel sends it: a message for each field.
