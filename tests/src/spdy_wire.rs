@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail};
 use strait::k8s::{Channel, ChannelSet, StreamSet, Subprotocol};
 use strait::leg::{Close, Event, Framing as _, Leg as _, SpdyLeg};
 use strait::spdy::SkipBlocks;
@@ -84,9 +84,23 @@ impl SpdyWire {
     /// Waits for the answer to a stream that was opened.
     async fn accepted(&mut self) -> Result<()> {
         let came = self.receive().await?.context("the connection ends before all streams are open")?;
-        let is_answer = matches!(came, Came::Other(Event::Accepted(_)));
-        ensure!(is_answer, "{came:?} before all streams are open");
-        Ok(())
+        match came {
+            Came::Other(Event::Accepted(_)) => Ok(()),
+            // A server that is told to stop ends the streams that it has, says why, and closes.
+            Came::Other(Event::HalfClosed(Channel::STDOUT | Channel::STDERR)) => self.ended_early().await,
+            other => bail!("{other:?} before all streams are open"),
+        }
+    }
+
+    /// Reads on to the end, which has to come.
+    async fn ended_early(&mut self) -> Result<()> {
+        loop {
+            match self.receive().await? {
+                Some(Came::Data(Channel::ERROR, _) | Came::Other(_)) => {}
+                Some(Came::Data(channel, _)) => bail!("payload on {channel} before all streams are open"),
+                None => bail!("the connection ends before all streams are open"),
+            }
+        }
     }
 
     pub(crate) async fn next(&mut self) -> Result<Said> {

@@ -1,49 +1,95 @@
+mod list;
+mod report;
+mod switch;
+mod tree;
+mod trial;
+
+use std::collections::BTreeSet;
+use std::thread;
+use std::time::Instant;
+
 use anyhow::{Result, ensure};
 
-use crate::run::command;
+use self::list::Mutant;
+use self::report::Report;
+use self::tree::Tree;
+use self::trial::{Fate, Survey};
+use crate::run::{command, target};
 
-/// Tests that take longer than all others together: a mutant that the others let live has to be shown to these, too.
-const SLOW: [&str; 4] = [
-    "small_pieces",
-    "cut_at_every_byte",
-    "every_split_gives_the_same_session_between_any_two",
-    "every_byte_arrives_once_in_order_between_any_two",
-];
-
-/// What mutants are made of, and what they are shown to.
+/// Which mutants are tried.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Mutants {
-    /// Files of the engine, as patterns; all of them by default.
+    /// Only those whose names, `FILE:LINE:COLUMN: WHAT in FUNCTION`, have one of these texts in them.
+    only: Vec<String>,
+    /// Trials at a time.
+    #[arg(long, default_value_t = thread::available_parallelism().map_or(2, usize::from))]
+    jobs: usize,
+    /// Tries those of constants instead, by cargo-mutants, which builds the engine for each.
     #[arg(long)]
-    file: Vec<String>,
-    /// A part of the mutants, spread over all files: K/N, K from 0.
-    #[arg(long)]
-    shard: Option<String>,
-    /// Only tests with this in their names, such as `http::`.
-    #[arg(long)]
-    tests: Option<String>,
-    /// All tests, the slow ones too.
-    #[arg(long)]
-    all: bool,
+    constants: bool,
+    /// Writes the table of docs/MUTANTS.md.
+    #[arg(long, conflicts_with = "constants")]
+    write: bool,
 }
 
 /// Breaks the engine in many small ways, and says which of them no test notices.
-pub(crate) fn run(mutants: &Mutants) -> Result<()> {
-    let version = command("cargo").args(["mutants", "--version"]).output();
-    ensure!(
-        version.is_some(),
-        "NOT RUN: cargo-mutants is missing. Install it: cargo install --locked cargo-mutants"
-    );
-    let files = mutants.file.iter().flat_map(|file| ["--file", file]);
-    let shard = mutants.shard.iter().flat_map(|shard| ["--shard", shard, "--sharding", "round-robin"]);
-    let slow = SLOW.iter().filter(|_| !mutants.all).flat_map(|slow| ["--skip", slow]);
+///
+/// cargo-mutants lists the ways. Instead of building the engine for each, all are built at once, each behind a switch, and each is shown only
+/// to the tests that come to its place.
+pub(crate) fn run(arguments: &Mutants) -> Result<()> {
+    let mutants = list::all()?;
+    let is_wanted = |mutant: &&Mutant| {
+        arguments.only.is_empty() || arguments.only.iter().any(|only| mutant.name.contains(only.as_str()))
+    };
+    let wanted: Vec<&Mutant> = mutants.iter().filter(is_wanted).collect();
+    ensure!(!wanted.is_empty(), "no mutant has such a name");
+    let mut tree = Tree::copied()?;
+    if arguments.constants {
+        let constants = tree.write(&mutants, &mut BTreeSet::new())?;
+        return one_by_one(wanted.into_iter().filter(|mutant| constants.contains(&mutant.number)));
+    }
+    println!("{} mutants; building the tests with all of them", mutants.len());
+    let built = tree.build(&mutants)?;
+    let begun = Instant::now();
+    let survey = Survey::of(&built.binaries, &target().join("mutants/reached"), arguments.jobs)?;
+    println!("each test alone: {} s", begun.elapsed().as_secs());
+
+    let is_tried = |mutant: &&&Mutant| {
+        !built.unviable.contains(&mutant.number) && !built.constant.contains(&mutant.number)
+    };
+    let tried: Vec<usize> = wanted.iter().filter(is_tried).map(|mutant| mutant.number).collect();
+    let begun = Instant::now();
+    let fates = survey.try_all(&tried, arguments.jobs, |number, fate| {
+        if let Some(mutant) = mutants.get(number).filter(|_| *fate != Fate::Caught) {
+            println!("{fate:?}: {}", mutant.name);
+        }
+    })?;
+    println!("{} trials: {} s", tried.len(), begun.elapsed().as_secs());
+
+    let fates = tried.into_iter().zip(fates).collect();
+    let report = Report::new(&wanted, &built, &fates)?;
+    report.print();
+    if arguments.write {
+        ensure!(arguments.only.is_empty(), "a table of some mutants is none of the engine");
+        report.write()?;
+    }
+    Ok(())
+}
+
+/// Leaves these mutants to cargo-mutants.
+fn one_by_one<'a>(mutants: impl Iterator<Item = &'a Mutant>) -> Result<()> {
+    let names = mutants.flat_map(|mutant| ["--re".to_owned(), format!("^{}$", escaped(&mutant.name))]);
     command("cargo")
-        .args(["mutants", "--package", "strait", "--no-shuffle", "--jobs", "1", "--timeout", "400"])
-        .args(["--baseline", "skip", "--output", "target"])
-        .args(files)
-        .args(shard)
-        .args(["--", "--lib", "--tests", "--"])
-        .args(&mutants.tests)
-        .args(slow)
+        .args(["mutants", "--package", "strait", "--no-shuffle", "--jobs", "1", "--timeout", "300"])
+        .args(["--baseline", "skip", "--output"])
+        .args([target().join("mutants")])
+        .args(names)
+        .args(["--", "--lib", "--tests"])
         .run()
+}
+
+/// As a regular expression that means just this text.
+fn escaped(text: &str) -> String {
+    let escape = |char| if r"\.+*?()|[]{}^$".contains(char) { vec!['\\', char] } else { vec![char] };
+    text.chars().flat_map(escape).collect()
 }

@@ -168,7 +168,10 @@ impl<C: Leg, U: Leg> Bridge for ExecBridge<C, U> {
     fn discard_output<B: Memory, const S: usize>(&mut self, side: Side, lane: &mut Lane<B, S>) {
         lane.discard_output();
         self.side_mut(side).turn = Turn::new();
-        self.sent(side, self.pending(side).len());
+        // A leg may have more to say than its outbox holds.
+        while !self.pending(side).is_empty() {
+            self.sent(side, self.pending(side).len());
+        }
     }
 
     fn has_output<B: Memory, const S: usize>(&self, side: Side, lane: &Lane<B, S>) -> bool {

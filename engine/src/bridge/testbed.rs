@@ -397,6 +397,7 @@ impl<B: Bridge> Session<B> {
         if !self.bridge.is_writable(to) {
             let had = self.bridge.has_output(to, lane);
             self.bridge.discard_output(to, lane);
+            assert!(!self.bridge.has_output(to, lane), "all of it is discarded");
             return had;
         }
         let most = match &mut self.pace {

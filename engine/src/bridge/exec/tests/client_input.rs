@@ -144,3 +144,18 @@ fn the_end_of_sizes_follows_the_last_size() {
     session.client_sends(&message(Channel::RESIZE, size));
     assert_eq!(session.upstream_got().len(), 2, "nothing follows the end");
 }
+
+#[test]
+fn sizes_that_wait_for_room_are_discarded_too() {
+    let mut session = Session::running(TTY, MEMORY);
+    session.upstream.takes = 0;
+    for columns in 1..200 {
+        session.client_sends(&message(
+            Channel::RESIZE,
+            std::format!("{{\"Width\":{columns},\"Height\":1}}").as_bytes(),
+        ));
+    }
+    session.bridge.write_failed(Side::Upstream, session.now);
+    session.run();
+    assert_eq!(session.bridge.outcome(), None, "upstream may still say how it went");
+}
