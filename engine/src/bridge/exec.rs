@@ -19,6 +19,7 @@ use crate::time::{Instant, Millis};
 /// A status of up to 4 KiB is passed on unchanged, or as much as the lane to the client has room for beside some 200 bytes: it may
 /// come before the end of the output, and lies there until then.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "facts of two peers, of which any combination occurs")]
 pub struct ExecBridge<C, U> {
     client: C,
     upstream: Option<U>,
