@@ -57,6 +57,19 @@ fn an_upstream_that_refuses_all_streams_is_an_error() {
     assert_failed(&session, Outcome::UpstreamLost, "before the exit status");
 }
 
+/// Silence is success there, but not that of streams which were never accepted.
+#[test]
+fn an_upstream_before_v4_that_refuses_all_streams_is_an_error() {
+    let wires = (Wire::WebSocket(Subprotocol::V4), Wire::Spdy(Subprotocol::V2));
+    let mut pair = Pair::new(wires, ALL, MEMORY);
+    let resets = pair.upstream.channels().into_iter().map(|channel| pair.upstream.reset(channel));
+    let resets = resets.collect::<Vec<_>>().concat();
+    pair.session.upstream_sends(&resets);
+    let status = String::from_utf8(pair.received(Channel::ERROR)).unwrap();
+    assert!(status.contains("Failure"), "{status}");
+    assert_eq!(pair.session.bridge.outcome(), Some(Outcome::UpstreamLost));
+}
+
 #[test]
 fn a_peer_that_does_not_close_is_cut_in_time_and_signs_of_life_extend_it() {
     let mut session = Session::running(ALL, MEMORY);
