@@ -214,7 +214,6 @@ impl<U: PortsLeg, const N: usize> Bridge for PortsBridge<U, N> {
         }
         match self.joint.time(now) {
             Due::Nothing | Due::Ping => {}
-            Due::Dead(_) | Due::Idle if self.is_over() => {}
             Due::Dead(Side::Client) => {
                 self.client_gone(Outcome::ClientSilent);
                 self.joint.give_up(Side::Client);
