@@ -201,6 +201,7 @@ fn an_end_of_the_connection_without_status_is_an_error() {
 #[test]
 fn an_end_of_the_connection_is_seen_although_the_client_takes_nothing_of_what_came_before() {
     let mut session = Session::running(ALL, MEMORY);
+    session.upstream_sends(&data(STDOUT, b"first"));
     session.client.takes = 0;
     let last = data(STDOUT, b"last");
     session.down.space()[..last.len()].copy_from_slice(&last);

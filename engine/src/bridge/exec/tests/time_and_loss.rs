@@ -32,10 +32,12 @@ fn a_time_that_is_told_before_its_deadline_ends_nothing() {
     assert!(session.bridge.is_writable(Side::Client) && session.bridge.is_writable(Side::Upstream));
     // The session is over, and waits for its client to open its streams.
     let mut pair = Pair::new((Wire::Spdy(Subprotocol::V4), Wire::WebSocket(Subprotocol::V5)), ALL, MEMORY);
-    pair.session.upstream_sends(&pair.upstream.ending(EXIT_5));
+    pair.session.upstream_sends(&pair.upstream.close(false));
+    assert_eq!(pair.session.bridge.outcome(), Some(Outcome::UpstreamLost));
     pair.session.bridge.time(just_before(pair.session.bridge.deadline()));
     pair.session.client_sends(&pair.client.open());
-    assert_eq!(pair.received(Channel::ERROR), EXIT_5);
+    let status = String::from_utf8(pair.received(Channel::ERROR)).unwrap();
+    assert!(status.contains("closed before the end of the output"), "{status}");
 }
 
 #[test]
