@@ -229,6 +229,30 @@ mod tests {
     }
 
     #[test]
+    fn no_character_outside_the_alphabet_is_taken_whatever_stands_beside_it() {
+        // In the last quantum of a text, and in one before it.
+        for quanta in [1, 2] {
+            for wrong in 1..16_u8 {
+                let mut text = b"AAAA".repeat(quanta);
+                for (at, character) in text.iter_mut().take(QUANTUM).enumerate() {
+                    if wrong >> at & 1 == 1 {
+                        *character = b'!';
+                    }
+                }
+                assert_eq!(decode(&mut text.clone(), 0..text.len()), None, "{}", text.escape_ascii());
+            }
+        }
+    }
+
+    #[test]
+    fn each_character_of_the_alphabet_has_its_place_there_as_its_value() {
+        for (byte, value) in (0..=u8::MAX).zip(values()) {
+            let place = ALPHABET.iter().position(|&character| character == byte);
+            assert_eq!(value, place.map_or(INVALID, |place| place as u8), "{}", char::from(byte));
+        }
+    }
+
+    #[test]
     fn no_room_in_front_is_told() {
         assert_eq!(encode(&mut [1, 2, 3, 4], 1..4), Some(0));
         assert_eq!(encode(&mut [1, 2, 3], 0..3), None);

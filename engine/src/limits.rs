@@ -82,3 +82,24 @@ impl Default for Limits {
         Self::HOST
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a peer may rely on: less would end sessions that are served today.
+    #[test]
+    fn a_peer_may_send_so_much_and_less_to_a_microcontroller() {
+        let sizes = |limits: Limits| {
+            [limits.head_bytes, limits.spdy_block_bytes, limits.stream_buffer, limits.session_buffer]
+        };
+        assert_eq!(sizes(Limits::default()), [524_288, 65_536, 4_194_304, 67_108_864]);
+        assert_eq!(sizes(Limits::MICROCONTROLLER), [2048, 1024, 4096, 16_384]);
+        let counts = |limits: Limits| [limits.spdy_headers, limits.pairs];
+        assert_eq!(counts(Limits::HOST), [64, 512]);
+        assert_eq!(counts(Limits::MICROCONTROLLER), [16, 4]);
+        for limits in [Limits::HOST, Limits::MICROCONTROLLER] {
+            assert_eq!(limits.ws_frame_bytes, 33_554_432);
+        }
+    }
+}

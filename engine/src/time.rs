@@ -83,3 +83,22 @@ impl Millis {
         Duration::from_millis(self.0 as u64)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_has_whole_milliseconds_and_no_more_than_49_days_of_them() {
+        for (duration, millis) in [
+            (Duration::ZERO, 0),
+            (Duration::from_micros(999), 0),
+            (Duration::from_micros(1_500_999), 1500),
+            (Duration::from_millis(4_294_966_999), 4_294_966_999),
+            (Duration::from_secs(4_294_967), u32::MAX),
+            (Duration::MAX, u32::MAX),
+        ] {
+            assert_eq!(Millis::of(duration), Millis(millis), "{duration:?}");
+        }
+    }
+}

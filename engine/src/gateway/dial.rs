@@ -153,6 +153,29 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_that_is_no_status_has_the_reason_that_api_servers_give_its_code() {
+        for (code, reason) in [
+            (400, "BadRequest"),
+            (401, "Unauthorized"),
+            (403, "Forbidden"),
+            (404, "NotFound"),
+            (405, "MethodNotAllowed"),
+            (409, "Conflict"),
+            (418, "Unknown"),
+            (429, "TooManyRequests"),
+            (499, "Unknown"),
+            (500, "InternalError"),
+            (503, "ServiceUnavailable"),
+            (504, "Timeout"),
+            (599, "InternalError"),
+            (600, "Unknown"),
+        ] {
+            let text = status(&refused(code, "text/plain", "no"));
+            assert!(text.contains(&format!(r#""reason":"{reason}","code":{code}"#)), "{text}");
+        }
+    }
+
+    #[test]
     fn other_failures_are_the_gateways() {
         let upgrade = |error| Error::Upgrade { error, body: b"" };
         for (error, code, is_about_the_protocol) in [

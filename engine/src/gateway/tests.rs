@@ -332,6 +332,41 @@ fn a_way_has_a_prefix_a_client_and_perhaps_an_identity_of_its_own() {
     }
 }
 
+/// A request with two identities could be served as either.
+#[test]
+fn a_browser_that_sends_authorization_is_not_given_its_token_as_well() {
+    let client = Client::websocket(EXEC, "v4.channel.k8s.io, base64url.bearer.authorization.k8s.io.c2VjcmV0");
+    let head = client.with("Authorization: Bearer clients").head(&TO_SPDY, &hop());
+    assert!(head.contains("\r\nAuthorization: Bearer clients\r\n"), "{head}");
+    assert_eq!(head.matches("Authorization").count(), 1, "{head}");
+}
+
+#[test]
+fn a_translation_is_the_way_that_a_translator_plans_for_exec_and_attach() {
+    let of = |client: &Client| Translation::of(&client.request());
+    for client in [v5(), Client::websocket(&EXEC.replace("/exec", "/attach"), "v4.channel.k8s.io")] {
+        let translation = of(&client).unwrap().unwrap();
+        assert_eq!(Some(translation.agreed), client.plan(&TO_SPDY).agreed);
+        assert!(translation.streams.stdout && !translation.streams.stdin);
+        let mut out = [0; 1024];
+        let length = Translation::write_request(&client.request(), &hop(), &mut out).unwrap();
+        assert_eq!(str::from_utf8(&out[..length]), Ok(client.head(&TO_SPDY, &hop()).as_str()));
+        let full = Translation::write_request(&client.request(), &hop(), &mut out[..length - 1]);
+        assert_eq!(full, Err(WriteError::Full { needed: length }));
+    }
+    let head = "HTTP/1.1 101 S\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\
+        X-Stream-Protocol-Version: v4.channel.k8s.io\r\n\r\n";
+    let response: Response = Response::parse(head.as_bytes()).unwrap();
+    assert_eq!(Translation::expected().check(&response), Ok(Subprotocol::V4));
+
+    let plain = Client { head: format!("GET {EXEC} HTTP/1.1\r\nHost: gateway\r\n\r\n") };
+    for other in [Client::spdy(EXEC, &["v4.channel.k8s.io"]), tunnel(), plain] {
+        assert_eq!(of(&other), Ok(None), "{}", other.head);
+    }
+    assert!(of(&Client::websocket("/api/v1/pods", "v5.channel.k8s.io")).is_err());
+    assert_eq!(of(&Client::websocket(EXEC, "v9")).unwrap_err().status(), 403);
+}
+
 #[test]
 fn a_kubelet_gets_targets_of_its_own() {
     let kubelet = Planner { kind: UpstreamKind::Kubelet, ..TO_SPDY };

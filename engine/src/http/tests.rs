@@ -109,6 +109,7 @@ fn answers_of_kubernetes_servers_are_understood() {
          Date: Tue, 01 Jul 2025 10:00:00 GMT\r\nContent-Length: 19\r\nConnection: close\r\n\r\n",
     );
     assert_eq!(not_found.body("POST"), Body::Length(19));
+    assert!(!not_found.headers.is_empty());
     assert!(!not_found.keeps_alive());
 }
 

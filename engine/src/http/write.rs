@@ -358,6 +358,49 @@ mod tests {
         }
     }
 
+    /// Writes a text where it is to stand.
+    fn in_place(text: &str) -> impl FnOnce(&mut [u8]) -> Option<usize> {
+        |room| {
+            room.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
+            Some(text.len())
+        }
+    }
+
+    #[test]
+    fn what_is_written_in_place_is_checked_like_what_is_given() {
+        let request = |method: &str, target: &str| {
+            finish(|buf| HeadWriter::request_with(buf, method, in_place(target)))
+        };
+        assert_eq!(request("GET", "/a?b").unwrap(), "GET /a?b HTTP/1.1\r\n\r\n");
+        for method in ["", "G T", &"A".repeat(METHOD_BYTES + 1)] {
+            assert_eq!(request(method, "/"), Err(WriteError::Method), "{method:?}");
+        }
+        for target in ["", "/a b", "/\u{e9}", "/\r\nA: b"] {
+            assert_eq!(request("GET", target), Err(WriteError::Target), "{target:?}");
+        }
+        assert_eq!(finish(|buf| HeadWriter::request_with(buf, "GET", |_| None)), Err(WriteError::Target));
+
+        let header = |name: &str, value: &str| {
+            finish(|buf| HeadWriter::response(buf, 200, "OK").header_with(name, "b ", in_place(value)))
+        };
+        assert_eq!(header("A", "c").unwrap(), "HTTP/1.1 200 OK\r\nA: b c\r\n\r\n");
+        assert_eq!(header("A ", "c"), Err(WriteError::Name { header: 0 }));
+        assert_eq!(header("A", "c\r\nD: e"), Err(WriteError::Value { header: 0 }));
+    }
+
+    #[test]
+    fn a_header_that_is_written_in_place_counts_if_it_has_a_value() {
+        let behind = |value: fn(&mut [u8]) -> Option<usize>| {
+            finish(|buf| HeadWriter::response(buf, 200, "").header_with("A", "b ", value).header("C", "\n"))
+        };
+        let c = |room: &mut [u8]| {
+            *room.first_mut()? = b'c';
+            Some(1)
+        };
+        assert_eq!(behind(c), Err(WriteError::Value { header: 1 }));
+        assert_eq!(behind(|_| None), Err(WriteError::Value { header: 0 }));
+    }
+
     #[test]
     fn errors_tell_which_header_is_wrong() {
         let head = finish(|buf| {

@@ -401,6 +401,19 @@ mod tests {
     }
 
     #[test]
+    fn names_and_values_are_as_long_as_allowed_and_no_longer() {
+        let block = |name: &str, value: &str| {
+            let texts =
+                [name, value].map(|text| [&(text.len() as u32).to_be_bytes(), text.as_bytes()].concat());
+            [&[0, 0, 0, 1][..], &texts.concat()].concat()
+        };
+        assert!(HeaderBlock::check(&block("abcd", "efgh"), 4, rules()).is_ok());
+        let too_long = Err(HeaderBlockError::HeaderTooLong { header: 0, length: 5, limit: 4 });
+        assert_eq!(HeaderBlock::check(&block("abcde", ""), 4, rules()), too_long);
+        assert_eq!(HeaderBlock::check(&block("a", "bcdef"), 4, rules()), too_long);
+    }
+
+    #[test]
     fn host_is_forbidden_in_requests_only() {
         let block = b"\0\0\0\x01\0\0\0\x04host\0\0\0\0";
         assert_eq!(

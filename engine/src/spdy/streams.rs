@@ -321,6 +321,7 @@ mod tests {
             let second = if local_first { Streams::remote_fin } else { Streams::local_fin };
             assert!(first(&mut server, id(1)));
             assert!(!first(&mut server, id(1)), "twice");
+            assert!(!server.is_empty(), "the other half is open");
             let state = server.get(id(1)).unwrap();
             assert_eq!((state.local_open, state.remote_open), (!local_first, local_first));
             assert!(second(&mut server, id(1)));

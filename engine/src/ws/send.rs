@@ -213,6 +213,17 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_smallest_outbox_holds_the_longest_pong_and_a_close() {
+        let mut sender = Sender::<{ Sender::<320>::ANSWER }>::new(Role::Client);
+        assert!(sender.can_answer());
+        assert_eq!(sender.pong(&[b'p'; 125], KEY), Ok(()));
+        assert!(!sender.can_answer());
+        assert_eq!(sender.pong(b"", KEY), Err(Full), "the rest is for the close");
+        assert_eq!(sender.close(Some(CloseCode::NORMAL), "", KEY), Ok(()));
+        assert_eq!(sender.outbox().room(), 0);
+    }
+
     /// Covers: RFC6455-5.5-1
     #[test]
     fn a_ping_of_more_than_125_bytes_is_refused_whole() {
@@ -220,6 +231,9 @@ mod tests {
         assert_eq!(sender.ping(&[0; 126], KEY), Err(Full));
         assert!(sender.outbox().is_empty());
         assert_eq!(sender.ping(&[0; 125], KEY), Ok(()));
+        let mut client = Sender::<1024>::new(Role::Client);
+        assert_eq!(client.ping(&[0; 125], KEY), Ok(()));
+        assert_eq!(client.outbox().pending().len(), CONTROL_FRAME_BYTES, "there is no longer one");
     }
 
     proptest! {

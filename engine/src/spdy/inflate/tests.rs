@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use std::boxed::Box;
 use std::string::{String, ToString};
 use std::vec::Vec;
-use std::{println, vec};
+use std::{format, println, vec};
 
 const RULES: HeaderRules = HeaderRules { headers: 8, forbid_host: true };
 
@@ -152,12 +152,21 @@ fn headers_are_gone_after_an_error() {
 }
 
 #[test]
+fn headers_stay_out_of_debug_output() {
+    let mut inflate = Inflate::<2048, 1024>::new();
+    assert_eq!(read(&mut inflate, &unhex(STORED), 100), Ok(error_stream()));
+    assert_eq!(format!("{inflate:?}"), "Inflate { length: 27, .. }");
+}
+
+#[test]
 fn skipping_readers_have_no_headers() {
     let garbage = [0xff; 20];
     assert_eq!(read(&mut SkipBlocks, &garbage, 3), Ok(vec![]));
     assert_eq!(read(&mut LentBlocks::<Box<Inflate>>(None), &garbage, 3), Ok(vec![]));
     let mut lent = LentBlocks(Some(Box::new(Inflate::<2048, 1024>::new())));
     assert_eq!(read(&mut lent, &unhex(STORED), 3), Ok(error_stream()));
+    let mut lent = LentBlocks(Some(Box::new(Inflate::<2048, 1024>::new())));
+    assert_eq!(read(&mut lent, &unhex(ENDED_BY_BLOCK), 3), Err(HeaderBlockError::NotFlushed));
 }
 
 #[test]

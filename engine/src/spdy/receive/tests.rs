@@ -1,3 +1,5 @@
+mod pass;
+
 use super::*;
 use crate::spdy::{HeaderWriter, Inflate, frame};
 use crate::text::text_of;

@@ -1,3 +1,5 @@
+mod pass;
+
 use super::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
