@@ -69,6 +69,9 @@ fn an_empty_message_has_no_channel_and_an_empty_fragment_leaves_it_to_the_next()
     ];
     let input = Event::Data { channel: Channel::STDIN, range: 7..11 };
     assert_eq!(events(&mut leg(), &frames.concat()).unwrap(), [(input, b"data".to_vec())]);
+    // What follows is no frame, and none of its bytes a channel: 255 would be that of CLOSE.
+    let broken = [&sent(Opcode::Binary, true, b"")[..], &[255; 8]].concat();
+    assert!(matches!(events(&mut leg(), &broken), Err(LegError::WebSocket(_))));
 }
 
 #[test]
