@@ -52,9 +52,11 @@ impl Server {
         Self { pid: running.pid(), _guard: guard, url, running: Some(running), metrics: OnceLock::new() }
     }
 
-    /// A node on a free port.
+    /// A node on a free port whose main process runs, for whoever counts its processes.
     pub fn node() -> Self {
-        Self::node_with(&[])
+        let node = Self::node_with(&[]);
+        eventually(READY, || if node.children().is_empty() { Err("no main process") } else { Ok(()) });
+        node
     }
 
     /// A node on a free port, with these arguments besides.

@@ -1,3 +1,5 @@
+mod profile;
+
 use std::env;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +13,7 @@ const TARGET_DIR: &str = "target/firmware";
 const QEMU: &str = "qemu-system-arm";
 
 /// What to do with the firmware.
-#[derive(Debug, Clone, Copy, clap::Subcommand)]
+#[derive(Debug, Clone, clap::Subcommand)]
 pub(crate) enum Firmware {
     /// Builds the image and says where it is.
     Build,
@@ -26,6 +28,12 @@ pub(crate) enum Firmware {
     },
     /// Drives real traffic through it: kubectl, the board, a node.
     Test,
+    /// Counts the instructions that a byte takes on the board, by crate.
+    Profile {
+        /// Of this image, and not of the one that is built.
+        #[arg(long)]
+        image: Option<PathBuf>,
+    },
 }
 
 pub(crate) fn chore(what: Firmware) -> Result<()> {
@@ -33,6 +41,8 @@ pub(crate) fn chore(what: Firmware) -> Result<()> {
         Firmware::Build => build().map(|_| ()),
         Firmware::Run { listen, upstream } => run(listen, upstream),
         Firmware::Test => test(),
+        Firmware::Profile { image: Some(image) } => profile::chore(&image),
+        Firmware::Profile { image: None } => profile::chore(&build()?),
     }
 }
 
@@ -49,7 +59,12 @@ pub(crate) fn build_without_port_forward() -> Result<PathBuf> {
 /// The smallest image: exec and attach over WebSocket and nothing else, without a log, and what carries bytes is made for size too.
 pub(crate) fn build_smallest() -> Result<PathBuf> {
     let features = ["--no-default-features", "--features", "semihosting"];
-    let for_size = ["--config", "profile.release.package.strait-firmware.opt-level=\"z\""];
+    let for_size = [
+        "--config",
+        "profile.release.package.strait-firmware.opt-level=\"z\"",
+        "--config",
+        "profile.release.package.smoltcp.opt-level=\"s\"",
+    ];
     build_with(&[features.as_slice(), &for_size].concat())
 }
 

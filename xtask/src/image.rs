@@ -292,7 +292,7 @@ fn literals(file: &object::File<'_>) -> BTreeMap<u64, bool> {
 }
 
 /// The crate of a demangled path such as `<strait::leg::X as core::fmt::Debug>::fmt`.
-fn crate_of(name: &str) -> String {
+pub(crate) fn crate_of(name: &str) -> String {
     let path = name.trim_start_matches(['<', '&', '[', '(']);
     let end = path.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(path.len());
     match path.split_at(end) {

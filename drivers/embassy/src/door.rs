@@ -9,6 +9,7 @@ use embassy_time::{Duration, Instant};
 use strait::http::write_text;
 
 use crate::backlog::Backlog;
+use crate::connection::Connection as _;
 use crate::gateway::Place;
 use crate::serve::{Ended, deadline};
 use crate::socket::{Farewell, Rings};
@@ -209,7 +210,7 @@ fn refuse(socket: &mut TcpSocket<'_>) -> Ended {
     let mut answer = [0; 256];
     if let Ok(length) = write_text(STATUS, [], "all connections of this gateway are busy", &mut answer) {
         // Nothing was sent yet: there is room for it.
-        let _ = poll_once(socket.write(answer.get(..length).unwrap_or_default()));
+        let _ = poll_once(poll_fn(|cx| socket.poll_write(cx, answer.get(..length).unwrap_or_default())));
     }
     Ended::Refused(STATUS)
 }

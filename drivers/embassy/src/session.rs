@@ -264,20 +264,21 @@ impl<'a, B: Bridge, C: Connection, U: Connection> Session<'a, B, C, U> {
             Side::Client => &mut self.down,
             Side::Upstream => &mut self.up,
         };
-        if self.bridge.has_output(side, lane) && !self.bridge.is_writable(side) {
-            self.bridge.discard_output(side, lane);
-            return true;
-        }
         let mut progress = false;
-        loop {
-            let Some(next) = self.bridge.output(side, lane).next() else { return progress };
+        // Mostly there is nothing, and to see that is less than to look for it.
+        while self.bridge.has_output(side, lane) {
+            if !self.bridge.is_writable(side) {
+                self.bridge.discard_output(side, lane);
+                return true;
+            }
+            let Some(next) = self.bridge.output(side, lane).next() else { break };
             let written = match (side, &mut self.upstream) {
                 (Side::Client, _) => self.client.poll_write(cx, next),
                 (Side::Upstream, Some(upstream)) => upstream.poll_write(cx, next),
-                (Side::Upstream, None) => return progress,
+                (Side::Upstream, None) => break,
             };
             match written {
-                Poll::Pending => return progress,
+                Poll::Pending => break,
                 Poll::Ready(Some(count)) => self.bridge.written(side, lane, count),
                 Poll::Ready(None) => {
                     debug!("session: cannot write to {}", name(side));
@@ -287,6 +288,7 @@ impl<'a, B: Bridge, C: Connection, U: Connection> Session<'a, B, C, U> {
             }
             progress = true;
         }
+        progress
     }
 
     /// Sees that what was written leaves, without waiting for it. True if a connection was found to be lost.

@@ -2,26 +2,31 @@
 //!
 //! | session | client | server | behind the gateway | at the node itself |
 //! |---|---|---|---|---|
-//! | [`exec`] | `client::Session` | a command that sends back what it gets, and then fails with a warning | a few lines | the node's session |
+//! | [`exec`] | `client::Session`, with a terminal or without | a command that sends back what it gets, and then ends with a warning | a few lines | the node's session |
 //! | [`forward`] | `port_forward::client` | two targets that send back what they get, and then say goodbye | the node's | the node's |
+//! | [`channels`] | tungstenite's | the same targets, for the legacy channels | the node's | the node's |
+//! | [`attach`] | three of `client::Session` at a time | a main process that says some lines, and then ends | the node's sessions | the node's sessions |
 //!
 //! The rule: the client gets all output and the exit code, or an error; never silence, never a success with less. And everybody ends.
 
+mod attach;
+mod channels;
+mod cuts;
 mod exec;
 mod forward;
+mod random;
 mod server;
 mod transport;
 
-use std::env;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use strait::Limits;
 use strait::bridge::Bridge;
-use strait_tests::{Random, long_tests_are_wanted, write_down};
-use tokio::time::timeout;
+use strait::k8s::{StreamSet, Subprotocol};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::passthrough::pass_on;
@@ -35,18 +40,29 @@ const LIMIT: Duration = Duration::from_mins(10);
 
 const LIMITS: Limits = Limits::HOST;
 
+/// The exit code, where the protocol has one.
+const CODE: u32 = 5;
+
 /// What a session is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Work {
     Exec,
+    /// An exec with a terminal.
+    Terminal,
     Forward,
+    /// The legacy port-forward.
+    Channels,
 }
 
-/// From the client to the server, and what the gateway does between them. What a port-forward has of a WebSocket is a tunnel.
+/// From the client to the server, and what the gateway does between them. What a port-forward has of a WebSocket is a tunnel, or the legacy
+/// channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     Translated,
     TranslatedBack,
+    /// From legacy channels.
+    ToTunnel,
+    /// Translated, if the protocols are two.
     WebSocketPassedOn,
     SpdyPassedOn,
     WebSocketToNode,
@@ -54,6 +70,7 @@ enum Way {
 }
 
 impl Way {
+    /// Of all sessions but those with legacy channels.
     const ALL: [Self; 6] = [
         Self::Translated,
         Self::TranslatedBack,
@@ -63,12 +80,16 @@ impl Way {
         Self::SpdyToNode,
     ];
 
+    /// Of legacy channels.
+    const OF_CHANNELS: [Self; 4] =
+        [Self::Translated, Self::ToTunnel, Self::WebSocketPassedOn, Self::WebSocketToNode];
+
     const fn is_websocket_client(self) -> bool {
-        matches!(self, Self::Translated | Self::WebSocketPassedOn | Self::WebSocketToNode)
+        !matches!(self, Self::TranslatedBack | Self::SpdyPassedOn | Self::SpdyToNode)
     }
 
     const fn is_websocket_server(self) -> bool {
-        matches!(self, Self::TranslatedBack | Self::WebSocketPassedOn | Self::WebSocketToNode)
+        !matches!(self, Self::Translated | Self::SpdyPassedOn | Self::SpdyToNode)
     }
 
     const fn has_gateway(self) -> bool {
@@ -78,6 +99,12 @@ impl Way {
     /// The halves that its connections have, as places in [`WRITERS`].
     const fn halves(self) -> &'static [usize] {
         if self.has_gateway() { &[0, 1, 2, 3] } else { &[0, 3] }
+    }
+
+    /// Of the client's connection and of the server's: the newest.
+    fn protocols(self) -> [Subprotocol; 2] {
+        let newest = |is_websocket| if is_websocket { Subprotocol::V5 } else { Subprotocol::V4 };
+        [newest(self.is_websocket_client()), newest(self.is_websocket_server())]
     }
 }
 
@@ -93,13 +120,32 @@ enum Writer {
 const WRITERS: [Writer; 4] =
     [Writer::Client, Writer::GatewayToClient, Writer::GatewayToServer, Writer::Server];
 
+/// Who is told to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Who {
+    Gateway,
+    /// The node.
+    Server,
+}
+
 /// One session.
+#[derive(Clone)]
 struct Case {
     /// Of what is random.
     seed: u64,
     work: Work,
     way: Way,
+    /// Of the client's connection and of the server's.
+    protocols: [Subprotocol; 2],
     input: Vec<u8>,
+    /// The command's exit code.
+    code: u32,
+    /// Between the end of the input and the end of the command.
+    pause: Duration,
+    /// Of who reads the client's output.
+    reader: Pace,
+    /// Who is told to stop, and when.
+    stop: Option<(Who, Duration)>,
     /// What happens to the half of each [`Writer`].
     faults: [Fault; 4],
     pace: Pace,
@@ -107,8 +153,9 @@ struct Case {
 
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, work, way, input, faults, pace } = self;
-        write!(f, "seed {seed}: {work:?}, {way:?}, {} bytes of input, {faults:?}, {pace:?}", input.len())
+        let Self { seed, work, way, protocols, input, code, pause, reader, stop, faults, pace } = self;
+        write!(f, "seed {seed}: {work:?}, {way:?}, {protocols:?}, {} bytes of input, ", input.len())?;
+        write!(f, "code {code} after {pause:?}, read {reader:?}, stop {stop:?}, {faults:?}, {pace:?}")
     }
 }
 
@@ -129,19 +176,36 @@ struct Came {
 }
 
 impl Case {
+    /// The newest protocols, and nothing that goes wrong.
+    fn new(work: Work, way: Way, input: Vec<u8>) -> Self {
+        Self {
+            seed: 0,
+            work,
+            way,
+            protocols: way.protocols(),
+            input,
+            code: CODE,
+            pause: Duration::ZERO,
+            reader: Pace::Fast,
+            stop: None,
+            faults: [Fault::None; 4],
+            pace: Pace::Fast,
+        }
+    }
+
     /// Runs it and checks the rule.
     async fn run(&self) -> Came {
         let (ends, counts) = self.ends();
         let played = async {
             match self.work {
-                Work::Exec => Box::pin(exec::play(self, ends)).await,
+                Work::Exec | Work::Terminal => Box::pin(exec::play(self, ends)).await,
                 Work::Forward => Box::pin(forward::play(self, ends)).await,
+                Work::Channels => Box::pin(channels::play(self, ends)).await,
             }
         };
         let ended = timeout(LIMIT, played).await;
         let result = ended.unwrap_or_else(|_| panic!("somebody does not end: {self}"));
-        let is_harmless = self.faults.iter().all(Fault::is_harmless);
-        assert!(result.is_ok() || !is_harmless, "{result:?}, and nothing was broken: {self}");
+        assert!(result.is_ok() || !self.is_harmless(), "{result:?}, and nothing was broken: {self}");
         let written = counts.map(|count| count.map_or(0, |count| count.load(Ordering::Relaxed)));
         Came { result, written }
     }
@@ -149,6 +213,16 @@ impl Case {
     /// True if it was complete.
     async fn is_complete(&self) -> bool {
         self.run().await.result.is_ok()
+    }
+
+    /// Nothing keeps it from being complete.
+    fn is_harmless(&self) -> bool {
+        self.stop.is_none() && self.faults.iter().all(Fault::is_harmless)
+    }
+
+    /// Nothing is late either.
+    fn is_calm(&self) -> bool {
+        self.stop.is_none() && self.faults == [Fault::None; 4] && self.pace == Pace::Fast
     }
 
     fn ends(&self) -> (Ends, [Option<Arc<AtomicU64>>; 4]) {
@@ -164,156 +238,71 @@ impl Case {
             (Ends { client, gateway: None, server }, counts)
         }
     }
+
+    /// Of its command.
+    fn streams(&self) -> StreamSet {
+        let tty = self.work == Work::Terminal;
+        StreamSet { stdin: true, stdout: true, stderr: !tty, tty }
+    }
+
+    /// All that its command has to say on standard error.
+    fn errors(&self) -> &'static [u8] {
+        if self.streams().stderr { exec::ERRORS } else { &[] }
+    }
+
+    /// The protocols of its connections, and whether these are on a WebSocket.
+    fn hops(&self) -> impl Iterator<Item = (Subprotocol, bool)> {
+        self.protocols.into_iter().zip([self.way.is_websocket_client(), self.way.is_websocket_server()])
+    }
+
+    /// The server is told where the input ends.
+    fn can_half_close(&self) -> bool {
+        self.work != Work::Channels
+            && self.hops().all(|(protocol, is_websocket)| !is_websocket || protocol.has_close())
+    }
+
+    /// So much is known to be all of the input, because nobody says where it ends.
+    fn is_all_input(&self, len: usize) -> bool {
+        !self.can_half_close() && len >= self.input.len()
+    }
+
+    /// Sizes of the terminal reach the server.
+    fn has_sizes(&self) -> bool {
+        let passes =
+            |(protocol, is_websocket): (Subprotocol, bool)| is_websocket || protocol.has_resize_on_spdy();
+        self.work == Work::Terminal && self.hops().all(passes)
+    }
+
+    fn has_text_status(&self) -> bool {
+        self.protocols.iter().any(|protocol| !protocol.status_is_json())
+    }
+
+    /// What tells one of them to stop, when it is time.
+    fn stop_of(&self, who: Who) -> CancellationToken {
+        let stop = CancellationToken::new();
+        if let Some((_, time)) = self.stop.filter(|(stopped, _)| *stopped == who) {
+            let stop = stop.clone();
+            tokio::spawn(async move {
+                sleep(time).await;
+                stop.cancel();
+            });
+        }
+        stop
+    }
 }
 
 /// A gateway that translates.
-async fn translate<B>(bridge: B, upstream: B::Upstream, front: Faulty, back: Faulty)
+async fn translate<B>(bridge: B, upstream: B::Upstream, front: Faulty, back: Faulty, stop: CancellationToken)
 where
     B: Bridge + Send + 'static,
     B::Upstream: Send + 'static,
 {
     let connected = Connected { io: back, leg: upstream, behind: Vec::new() };
     let dial = Box::pin(std::future::ready(Ok(connected)));
-    Session::new(bridge, front, &[], dial, &Pool::new(0), CancellationToken::new()).run().await;
+    Session::new(bridge, front, &[], dial, &Pool::new(0), stop).run().await;
 }
 
 /// A gateway that does not look at the bytes.
-async fn pass(front: Faulty, back: Faulty) {
-    pass_on(front, back, LIMITS.close, &Pool::new(0), CancellationToken::new()).await;
-}
-
-/// With no fault, how many bytes each half has.
-async fn lengths(work: Work, way: Way, input: &[u8]) -> [u64; 4] {
-    let faults = [Fault::None; 4];
-    Case { seed: 0, work, way, input: input.to_vec(), faults, pace: Pace::Fast }.run().await.written
-}
-
-/// What is done behind each byte, and the heading of its column.
-const CUTS: [(&str, Fault); 3] = [
-    ("FIN", Fault::Cut { reset: false, at: 0 }),
-    ("RST", Fault::Cut { reset: true, at: 0 }),
-    ("half-close", Fault::HalfClose { at: 0 }),
-];
-
-/// Cuts of each half that are tried where not all are.
-const FEW: u64 = 25;
-
-/// The lines of a table.
-async fn cut_everywhere(work: Work, is_long: bool) -> String {
-    let input = b"some input\n";
-    let mut lines = String::new();
-    for way in Way::ALL {
-        let lengths = lengths(work, way, input).await;
-        for &index in way.halves() {
-            let writer = WRITERS[index];
-            // Writing to a String does not fail.
-            let _ = write!(lines, "| {work:?} | {way:?} | {writer:?} | {} |", lengths[index]);
-            let step = if is_long { 1 } else { 1 + lengths[index] / FEW };
-            for (name, fault) in CUTS {
-                let (mut complete, mut errors) = (0, 0);
-                for at in (0..=lengths[index]).step_by(step as usize) {
-                    let mut faults = [Fault::None; 4];
-                    faults[index] = fault.at(at);
-                    let case = Case { seed: 0, work, way, input: input.to_vec(), faults, pace: Pace::Fast };
-                    *(if case.is_complete().await { &mut complete } else { &mut errors }) += 1;
-                }
-                assert!(errors > 0, "nothing was cut: {work:?}, {way:?}, {writer:?}, {name}");
-                let _ = write!(lines, " {complete} | {errors} |");
-            }
-            lines.push('\n');
-        }
-    }
-    lines
-}
-
-/// The table is written down with `STRAIT_WRITE=1`: `cargo xtask cuts --write`.
-///
-/// Covers: KEP4006-10
-#[tokio::test(start_paused = true)]
-async fn a_session_cut_at_every_byte_is_complete_or_an_error() {
-    let is_long = long_tests_are_wanted("a session cut at every byte, and not at 25 for each half,");
-    let mut table = "| session | way | who writes the half that is cut | bytes |".to_owned();
-    table.extend(CUTS.map(|(name, _)| format!(" {name}: complete | an error |")));
-    table.push_str("\n|---|---|---|--:|--:|--:|--:|--:|--:|--:|\n");
-    for work in [Work::Exec, Work::Forward] {
-        table.push_str(&cut_everywhere(work, is_long).await);
-    }
-    println!("{table}");
-    if is_long && env::var_os("STRAIT_WRITE").is_some() {
-        write_down("ROBUSTNESS.md", "cuts", &format!("`cargo xtask cuts --write`:\n\n{table}"));
-    }
-}
-
-/// It was sent the end of its output in front of the answer to the opening of the stream, ignored it, and waited.
-///
-/// Covers: SPDY-2.2.2-2
-#[tokio::test(start_paused = true)]
-async fn a_spdy_client_that_reads_slowly_gets_the_answers_before_the_output() {
-    let stall = Fault::Stall { at: 7, seconds: 200 };
-    let cut = Fault::Cut { reset: true, at: 5 };
-    let faults = [Fault::None, stall, Fault::None, cut];
-    let pace = Pace::Pieces { seed: 315, most: 16 };
-    let (work, way) = (Work::Exec, Way::TranslatedBack);
-    let case = Case { seed: 0, work, way, input: vec![b'x'; 81], faults, pace };
-    assert!(!case.is_complete().await);
-}
-
-impl Case {
-    /// One without a fault.
-    fn random(seed: u64, work: Work, pace: Pace, random: &mut Random) -> Self {
-        let length = random.length(pace.most_input());
-        let input = random.bytes(length);
-        let way = Way::ALL[random.below(Way::ALL.len())];
-        Self { seed, work, way, input, faults: [Fault::None; 4], pace }
-    }
-}
-
-/// Pieces, pauses, short writes and readiness that comes and goes change nothing.
-async fn slow_sessions(work: Work) {
-    for seed in 0..60 {
-        let mut random = Random::new(seed);
-        let pace = Pace::random(seed, &mut random);
-        let case = Case::random(seed, work, pace, &mut random);
-        assert!(case.is_complete().await, "{case}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_session_on_slow_connections_is_complete() {
-    slow_sessions(Work::Exec).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_port_forward_on_slow_connections_is_complete() {
-    slow_sessions(Work::Forward).await;
-}
-
-/// All at once, anywhere.
-async fn broken_sessions(work: Work) {
-    let is_long = long_tests_are_wanted("random faults of 5,000 seeds, and not of 150,");
-    let seeds = if is_long { 5_000 } else { 150 };
-    let (mut complete, mut errors) = (0, 0);
-    for seed in 0..seeds {
-        let mut random = Random::new(seed);
-        let pace = if random.below(2) == 0 { Pace::Fast } else { Pace::random(seed, &mut random) };
-        let mut case = Case::random(seed, work, pace, &mut random);
-        let most = 3 * case.input.len() as u64;
-        for _ in 0..=random.below(2) {
-            let halves = case.way.halves();
-            case.faults[halves[random.below(halves.len())]] = Fault::random(&mut random, most);
-        }
-        *(if case.is_complete().await { &mut complete } else { &mut errors }) += 1;
-    }
-    println!("{work:?}, {seeds} seeds: {complete} complete, {errors} an error");
-    assert!(complete > seeds / 10 && errors > seeds / 10, "{complete} complete, {errors} an error");
-}
-
-#[tokio::test(start_paused = true)]
-async fn sessions_with_random_faults_are_complete_or_an_error() {
-    broken_sessions(Work::Exec).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn port_forwards_with_random_faults_are_complete_or_an_error() {
-    broken_sessions(Work::Forward).await;
+async fn pass(front: Faulty, back: Faulty, stop: CancellationToken) {
+    pass_on(front, back, LIMITS.close, &Pool::new(0), stop).await;
 }

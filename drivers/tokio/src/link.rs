@@ -75,6 +75,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin, L: Leg, B: Memory> Link<T, L, B> {
         self.output.has_output() || !self.leg.pending().is_empty()
     }
 
+    /// What the leg has to say now leaves in front of all data that does not.
+    pub(crate) fn answers_first(&mut self) {
+        self.turn.first(self.leg.pending().len());
+    }
+
     /// Writes once. Pending, too, if there is nothing to write.
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.has_output() {

@@ -143,7 +143,7 @@ impl Keeper {
         }
     }
 
-    async fn run(&self, mut process: Process, stop: &CancellationToken) -> Exit {
+    pub(crate) async fn run(&self, mut process: Process, stop: &CancellationToken) -> Exit {
         let (stdin, keys) = mpsc::channel(KEYS);
         *self.stage() = Some(Stage { stdin, window: process.window(), audience: Vec::new() });
         let exited = CancellationToken::new();

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use strait::Limits;
 use strait::bridge::Seen;
-use strait::k8s::{Channel, ChannelSet, Subprotocol, status};
+use strait::k8s::{Channel, ChannelSet, Subprotocol, TerminalSize, status};
 use strait::leg::{Close, Event};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep};
@@ -42,6 +42,8 @@ pub(crate) struct NodeSession<T, L> {
     link: Link<T, L, Pooled>,
     aim: Aim,
     subject: Option<Subject>,
+    /// Of a terminal that there is not yet.
+    size: Option<TerminalSize>,
     phase: Phase,
     /// Input that the process has not taken yet.
     backlog: VecDeque<u8>,
@@ -52,8 +54,12 @@ pub(crate) struct NodeSession<T, L> {
     timer: Pin<Box<Sleep>>,
     /// Looks after the client while nothing is read from it.
     watch: Watch,
-    creation: Duration,
     close: Duration,
+    idle: Duration,
+    /// When the connection is closed at the latest, once the status is sent.
+    last: Option<Instant>,
+    /// A ping was sent behind the status.
+    is_asked: bool,
     stop: Pin<Box<WaitForCancellationFutureOwned>>,
     stopped: bool,
 }
@@ -92,14 +98,17 @@ impl<T: AsyncRead + AsyncWrite + Tcp + Unpin, L: ServerLeg> NodeSession<T, L> {
             running: streams.channels(Subprotocol::V4).filter(|channel| PROCESS.contains(channel)).collect(),
             aim,
             subject: None,
+            size: None,
             phase: Phase::Opening,
             backlog: VecDeque::new(),
             exit: None,
             peer_ended: false,
             timer: Box::pin(tokio::time::sleep(limits.stream_creation)),
             watch: Watch::default(),
-            creation: limits.stream_creation,
             close: limits.close,
+            idle: limits.idle,
+            last: None,
+            is_asked: false,
             stop: Box::pin(stop.cancelled_owned()),
             stopped: false,
         }
@@ -194,8 +203,14 @@ impl<T: AsyncRead + AsyncWrite + Tcp + Unpin, L: ServerLeg> NodeSession<T, L> {
                 Some(Event::HalfClosed(Channel::STDIN) | Event::Reset(Channel::STDIN, _)) => {
                     self.running.remove(Channel::STDIN);
                 }
-                Some(Event::Resize(size)) => self.resize(size.columns, size.rows),
+                Some(Event::Resize(size)) => self.resize(size),
                 Some(Event::End { .. }) => self.go_away(End::ClientGone, Close::Normal),
+                // It has got everything in front of that.
+                Some(Event::Pong) if self.is_asked => {
+                    let last = Instant::now() + self.close;
+                    self.last = Some(self.last.map_or(last, |earlier| earlier.min(last)));
+                    self.alive();
+                }
                 _ => {}
             }
             self.link.input.consume(step.consumed);
@@ -203,10 +218,13 @@ impl<T: AsyncRead + AsyncWrite + Tcp + Unpin, L: ServerLeg> NodeSession<T, L> {
         progress
     }
 
-    fn resize(&mut self, columns: u16, rows: u16) {
-        if let Some(subject) = &self.subject
-            && let Err(error) = subject.resize(columns, rows)
-        {
+    /// A size that comes in front of the process's start waits for it.
+    fn resize(&mut self, size: TerminalSize) {
+        let Some(subject) = &self.subject else {
+            self.size = Some(size);
+            return;
+        };
+        if let Err(error) = subject.resize(size.columns, size.rows) {
             tracing::debug!(%error, "terminal was not resized");
         }
     }
@@ -222,6 +240,9 @@ impl<T: AsyncRead + AsyncWrite + Tcp + Unpin, L: ServerLeg> NodeSession<T, L> {
             Ok(subject) => {
                 self.subject = Some(subject);
                 self.phase = Phase::Running;
+                if let Some(size) = self.size.take() {
+                    self.resize(size);
+                }
             }
             Err(error) => {
                 let message = error.to_string();
@@ -312,6 +333,10 @@ impl<T: AsyncRead + AsyncWrite + Tcp + Unpin, L: ServerLeg> NodeSession<T, L> {
     /// Sends the status and ends all streams; the connection stays until the client closes it, so that nothing of
     /// the output is cut off (`remotecommand.md` section 7).
     fn end_session(&mut self, end: End, status: impl FnOnce(&mut [u8]) -> usize) {
+        if self.phase == Phase::Opening {
+            // A client drops what comes ahead of the answers to its streams.
+            self.link.answers_first();
+        }
         self.link.leg.stop_input();
         let is_json = self.link.leg.status_is_json();
         self.link.output.end_session(&mut self.link.leg, |room| {
@@ -323,7 +348,16 @@ impl<T: AsyncRead + AsyncWrite + Tcp + Unpin, L: ServerLeg> NodeSession<T, L> {
         self.backlog.clear();
         self.running.remove(Channel::STDIN);
         self.phase = Phase::Closing(end);
+        self.last = Some(self.idle).filter(|idle| !idle.is_zero()).map(|idle| Instant::now() + idle);
         self.alive();
+    }
+
+    /// Asks a client that goes on sending whether it has got everything.
+    fn ask_for_close(&mut self) {
+        if matches!(self.phase, Phase::Closing(_)) && !self.is_asked && !self.link.has_output() {
+            self.link.leg.ping();
+            self.is_asked = true;
+        }
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> bool {
@@ -336,7 +370,10 @@ impl<T: AsyncRead + AsyncWrite + Tcp + Unpin, L: ServerLeg> NodeSession<T, L> {
                 self.watch.is_read = true;
                 return false;
             }
-            Poll::Ready(Ok(1..)) => self.alive(),
+            Poll::Ready(Ok(1..)) => {
+                self.alive();
+                self.ask_for_close();
+            }
             Poll::Ready(result) => self.peer_gone(result.err()),
         }
         true
@@ -370,7 +407,10 @@ impl<T: AsyncRead + AsyncWrite + Tcp + Unpin, L: ServerLeg> NodeSession<T, L> {
             return false;
         }
         self.stopped = true;
-        if matches!(self.phase, Phase::Opening | Phase::Running) {
+        if self.phase == Phase::Opening && !self.link.leg.is_ready() {
+            // There is no stream for a status, and the client waits for its streams, not for that.
+            self.go_away(End::Stopped, Close::Internal);
+        } else if matches!(self.phase, Phase::Opening | Phase::Running) {
             self.end_session(End::Stopped, |json| {
                 status::internal_error("the node is shutting down", json).unwrap_or(0)
             });
@@ -405,6 +445,12 @@ impl<T: AsyncRead + AsyncWrite + Tcp + Unpin, L: ServerLeg> NodeSession<T, L> {
             return Poll::Pending;
         }
         self.timer.as_mut().poll(cx).map(|()| match self.phase {
+            Phase::Opening if self.link.leg.is_ready() => {
+                // Its streams are open, and the answers to that did not leave. Without a word a reset would be success before v4.
+                self.end_session(End::StreamCreationTimeout, |json| {
+                    status::internal_error("the streams were not opened in time", json).unwrap_or(0)
+                });
+            }
             Phase::Opening => self.go_away(End::StreamCreationTimeout, Close::Internal),
             Phase::Closing(end) => self.go_away(end, Close::Normal),
             Phase::GoingAway(_) => self.peer_ended = true,
@@ -412,15 +458,11 @@ impl<T: AsyncRead + AsyncWrite + Tcp + Unpin, L: ServerLeg> NodeSession<T, L> {
         })
     }
 
-    /// A closing peer that still takes or sends bytes gets more time: only a stalled one is cut.
+    /// A closing peer that still takes or sends bytes gets more time: only a stalled one is cut, and one that has got everything.
     fn alive(&mut self) {
-        let wait = match self.phase {
-            Phase::Closing(_) => self.close,
-            Phase::Opening => self.creation,
-            Phase::Running | Phase::GoingAway(_) => return,
-        };
-        if self.phase != Phase::Opening {
-            self.timer.as_mut().reset(Instant::now() + wait);
+        if matches!(self.phase, Phase::Closing(_)) {
+            let until = Instant::now() + self.close;
+            self.timer.as_mut().reset(self.last.map_or(until, |last| until.min(last)));
         }
     }
 }
@@ -439,7 +481,7 @@ fn hand_over(cx: &mut Context<'_>, subject: &mut Subject, bytes: &[u8]) -> Optio
 }
 
 /// Makes the JSON status `room[..len]` what protocols before v4 send, and returns its length.
-fn to_text(room: &mut [u8], len: usize) -> usize {
+pub(crate) fn to_text(room: &mut [u8], len: usize) -> usize {
     let json = room[..len].to_vec();
     status::Outcome::parse(&json).map_or(0, |outcome| outcome.write_text(room))
 }

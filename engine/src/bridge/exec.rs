@@ -38,6 +38,8 @@ pub struct ExecBridge<C, U> {
     is_answered: bool,
     /// The client was written all that there was.
     is_delivered: bool,
+    /// It was sent a ping behind that.
+    is_asked: bool,
     ready_channel: Channel,
     liveness: Liveness,
     stream_creation: Millis,
@@ -83,6 +85,7 @@ impl<C: Leg, U: Leg> ExecBridge<C, U> {
             outcome: None,
             carried: Carried::default(),
             is_delivered: false,
+            is_asked: false,
             ready_channel: streams.ready_channel(),
             liveness: Liveness::new(limits),
             stream_creation: Millis::of(limits.stream_creation),
@@ -343,11 +346,11 @@ impl<C: Leg, U: Leg> ExecBridge<C, U> {
     /// rather than that its connection ended.
     fn upstream_ended<B: Memory, const S: usize>(&mut self, in_order: bool, lane: &mut Lane<B, S>) {
         lane.close_frame(&mut self.client);
-        let end = UpstreamEnd {
-            in_order,
-            all_output: in_order || self.outputs.is_only(Channel::ERROR),
-            is_json: self.upstream.as_ref().is_none_or(Leg::status_is_json),
-        };
+        let is_json = self.upstream.as_ref().is_none_or(Leg::status_is_json);
+        // Before v4 silence is success, but not that of streams which were never accepted.
+        let in_order = in_order && (is_json || !matches!(self.phase, Phase::Opening { .. }));
+        let all_output = in_order || self.outputs.is_only(Channel::ERROR);
+        let end = UpstreamEnd { in_order, all_output, is_json };
         let is_complete = self.status.settle(lane.held(), end);
         self.finish(if is_complete { Outcome::Completed } else { Outcome::UpstreamLost });
     }
@@ -425,10 +428,32 @@ impl<C: Leg, U: Leg> ExecBridge<C, U> {
         self.phase = Phase::Closing { until: now.plus(grace.unwrap_or(CANCEL)), grace };
     }
 
-    /// A peer that sends is not cut while the session closes: its kernel may still hold our last output.
+    /// A peer that sends is not cut while the session closes: its kernel may still hold our last output. But no session lasts for longer than
+    /// it may be without data.
     fn alive(&mut self, now: Instant) {
         if let Phase::Closing { until, grace: Some(grace) } = &mut self.phase {
-            *until = now.plus(*grace);
+            let most = self.liveness.idle_deadline().unwrap_or(Instant::NEVER);
+            *until = now.plus(*grace).min(most).max(*until);
+        }
+    }
+
+    /// Asks a client that goes on sending, and that has to close the connection, whether it has got everything.
+    fn ask_for_close(&mut self) {
+        let is_due = matches!(self.phase, Phase::Closing { grace: Some(_), .. }) && self.is_delivered;
+        if is_due && !self.is_asked && !self.client.closes_first() && self.client.pending().is_empty() {
+            self.client.ping();
+            self.is_asked = !self.client.pending().is_empty();
+        }
+    }
+
+    /// The client has answered a ping. If that was behind everything else it has no more reason to stay.
+    fn answered(&mut self, now: Instant) {
+        self.liveness.answered(Side::Client, now);
+        if let Phase::Closing { until, grace } = &mut self.phase
+            && self.is_asked
+            && grace.take().is_some()
+        {
+            *until = now.plus(self.close);
         }
     }
 

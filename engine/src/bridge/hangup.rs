@@ -78,4 +78,11 @@ mod tests {
         assert_eq!(hangup.look(11, || Peer::HalfClosed), Seen::Nothing);
         assert_eq!(hangup.look(11, || Peer::Gone), Seen::Gone);
     }
+
+    #[test]
+    fn what_came_before_reading_stopped_does_not_hide_a_loss_from_the_first_look() {
+        let mut hangup = Hangup::default();
+        hangup.begin(10);
+        assert_eq!(hangup.look(10, || Peer::Gone), Seen::Gone);
+    }
 }

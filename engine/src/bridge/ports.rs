@@ -214,7 +214,6 @@ impl<U: PortsLeg, const N: usize> Bridge for PortsBridge<U, N> {
         }
         match self.joint.time(now) {
             Due::Nothing | Due::Ping => {}
-            Due::Dead(_) | Due::Idle if self.is_over() => {}
             Due::Dead(Side::Client) => {
                 self.client_gone(Outcome::ClientSilent);
                 self.joint.give_up(Side::Client);
@@ -290,9 +289,11 @@ impl<U: PortsLeg, const N: usize> PortsBridge<U, N> {
     fn client_gone(&mut self, outcome: Outcome) {
         // Nobody waits for what a client that is gone would have got.
         let grace = if matches!(outcome, Outcome::Completed) { self.close } else { CANCEL };
+        let is_lost = matches!(outcome, Outcome::ClientLost);
         self.joint.outcome.get_or_insert(outcome);
         self.joint.end_of_mut(Side::Client).state.ended = true;
-        self.joint.close_leg(Side::Client, Close::Normal);
+        // One that has ended its half without a word may still read: nothing may look to it like the end of all ports.
+        self.joint.close_leg(Side::Client, if is_lost { Close::Internal } else { Close::Normal });
         self.joint.close_leg(Side::Upstream, Close::Normal);
         self.joint.start_closing(grace);
         self.phase = Phase::Over;

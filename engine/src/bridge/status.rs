@@ -113,3 +113,20 @@ fn error(message: &str, is_json: bool, out: &mut [u8]) -> Option<usize> {
     let len = out.iter_mut().zip(text).map(|(to, byte)| *to = byte).count();
     (len > 0).then_some(len)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bridge::testbed::EXIT_5;
+
+    /// No text at all says that the command has succeeded.
+    #[test]
+    fn a_failure_that_finds_no_room_as_text_is_never_an_empty_one() {
+        let told = |held: &mut [u8]| {
+            let len = held.len();
+            SessionStatus::Json.write(false, held, len).map(|len| held[..len].to_vec())
+        };
+        assert!(told(&mut EXIT_5.to_vec()).unwrap().starts_with(status::INTERNAL_ERROR.as_bytes()));
+        assert_eq!(SessionStatus::Error("broken").write(false, &mut [], 0), None);
+    }
+}

@@ -258,6 +258,20 @@ mod tests {
     }
 
     #[test]
+    fn a_client_sends_on_two_channels_and_receives_on_three_and_three_carry_bytes() {
+        let numbers = |set: ChannelSet| -> Vec<u8> {
+            (0..=255).filter(|&number| set.contains(Channel::new(number))).collect()
+        };
+        let all: ChannelSet = (0..=255).map(Channel::new).collect();
+        assert_eq!(numbers(all), [0, 1, 2, 3, 4]);
+        assert_eq!(numbers(all.of_inputs()), [0, 4]);
+        assert_eq!(numbers(all.of_outputs()), [1, 2, 3]);
+        assert_eq!(numbers(all.of_bytes()), [0, 1, 2]);
+        let none = ChannelSet::default();
+        assert!([none.of_inputs(), none.of_outputs(), none.of_bytes()].iter().all(|set| set.is_empty()));
+    }
+
+    #[test]
     fn base64_channels_are_digits() {
         assert_eq!(Channel::STDOUT.to_wire(Subprotocol::V4Base64), b'1');
         assert_eq!(Channel::STDOUT.to_wire(Subprotocol::V5), 1);

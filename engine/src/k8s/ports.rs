@@ -250,6 +250,12 @@ mod tests {
     }
 
     #[test]
+    fn one_port_needs_no_request() {
+        assert_eq!(Ports::<1>::one(8080).as_slice(), [8080]);
+        assert!(Ports::<0>::one(8080).as_slice().is_empty(), "where there is room for it");
+    }
+
+    #[test]
     fn channels_lead_back_to_their_ports() {
         let ports = ports(&format!("{API}?ports=8080,9090"), Subprotocol::V4).unwrap();
         let begin: Vec<_> = ports

@@ -176,11 +176,6 @@ impl<'a> Target<'a> {
         self.container.map_or(Ok(()), |container| check_name("container", container))
     }
 
-    /// The query as it was sent, without the `?`; empty if there is none.
-    pub const fn query(&self) -> &'a str {
-        self.query
-    }
-
     /// The streams that exec or attach asks for.
     ///
     /// An API server takes a flag as set unless it is absent, `0` or `false` in any case (Python clients send

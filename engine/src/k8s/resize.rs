@@ -114,7 +114,8 @@ impl ResizeParser {
                 self.value.take(event, byte, scanner);
                 None
             }
-            (Ok(Event::Object | Event::Array), Some(scanner)) if scanner.depth() == 2 => {
+            // In one that is deeper this was said of its member before.
+            (Ok(Event::Object | Event::Array), _) => {
                 self.value.other();
                 None
             }

@@ -124,7 +124,7 @@ impl<M: Masking, const N: usize> Channels<M, N> {
         }
         let channel = if self.message.is_none() { CHANNEL_BYTE } else { 0 };
         let (header, left) = match (self.messages.remaining(), FrameHeader::parse(input)) {
-            (0, Ok(Some((header, size)))) if !header.opcode.is_control() => (size, header.len),
+            (0, Ok(Some((header, size)))) => (size, header.len),
             (0, _) => return input.len(),
             (left, _) => (0, left),
         };

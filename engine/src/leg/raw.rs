@@ -75,3 +75,33 @@ impl ByteStream for RawLeg {
         false
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_taken_and_sent_as_they_are() {
+        let mut leg = RawLeg::new();
+        let mut bytes = *b"\x80\x03";
+        assert_eq!((leg.lead(&bytes), leg.lead(b"")), (Some(0), None));
+        assert_eq!(leg.receive(&mut []), Ok(Step::NEED_MORE));
+        let whole = Event::Data { channel: Channel::BYTES, range: 0..2 };
+        assert_eq!(leg.receive(&mut bytes), Ok(Step::event(2, whole)));
+
+        assert_eq!((leg.header_max(65_536), leg.headroom(65_536)), (0, 0));
+        assert_eq!(leg.frame(Channel::BYTES, false, &mut bytes, 1..2), Some(1));
+        assert_eq!(leg.frame(Channel::STDERR, false, &mut bytes, 1..2), None, "there is one channel");
+        assert_eq!(&bytes, b"\x80\x03");
+    }
+
+    #[test]
+    fn its_end_is_that_of_the_connection() {
+        let mut leg = RawLeg::new();
+        assert!(leg.can_send(Channel::BYTES) && !leg.can_half_close(Channel::BYTES));
+        leg.ping();
+        leg.close(Close::Normal);
+        assert_eq!(leg.pending(), b"", "it has no words for either");
+        assert!(leg.can_receive() && !leg.can_send(Channel::BYTES));
+    }
+}

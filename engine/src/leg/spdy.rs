@@ -275,7 +275,8 @@ impl<B: HeaderBlocks> Framing for SpdyLeg<B> {
                 let _ = self.outbox.push(&frame::ping(id));
                 None
             }
-            spdy::Event::PingReply { .. } => Some(Event::Pong),
+            // An answer to an earlier one says nothing of what was sent since.
+            spdy::Event::PingReply { id } => (id.wrapping_add(2) == self.next_ping).then_some(Event::Pong),
             spdy::Event::GoAway { status, .. } => {
                 self.streams.going_away();
                 Some(Event::End { clean: status == GoawayStatus::OK })

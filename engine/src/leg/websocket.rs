@@ -37,6 +37,8 @@ pub struct WebSocketLeg<M: Masking = NoMask> {
     resize: ResizeParser,
     /// The newest size that found no room in the outbox.
     next_size: Option<TerminalSize>,
+    /// One has taken the room of an answer. A peer that does not take it may wait for its output to be read: a ping gets no pong then.
+    size_waits: bool,
     /// The message that was received last has ended the session's status.
     status_ended: bool,
 }
@@ -69,6 +71,7 @@ impl<M: Masking> WebSocketLeg<M> {
             status_begun: false,
             resize: ResizeParser::new(),
             next_size: None,
+            size_waits: false,
             status_ended: false,
         }
     }
@@ -147,7 +150,7 @@ impl<M: Masking> WebSocketLeg<M> {
             self.next_size = None;
             return;
         }
-        if !self.can_receive() {
+        if !self.channels.messages.can_receive() {
             return;
         }
         self.next_size = None;
@@ -158,6 +161,7 @@ impl<M: Masking> WebSocketLeg<M> {
         if let Some(start) = self.frame(Channel::RESIZE, false, &mut message, begin..begin + len) {
             // `can_receive` left room for more than this.
             self.channels.messages.push(message.get(start..begin + len).unwrap_or_default());
+            self.size_waits = true;
         }
     }
 }
@@ -194,7 +198,7 @@ impl<M: Masking> Framing for WebSocketLeg<M> {
 
     #[inline]
     fn can_receive(&self) -> bool {
-        self.channels.messages.can_receive()
+        self.channels.messages.can_receive() || self.size_waits
     }
 
     #[inline]
@@ -254,6 +258,7 @@ impl<M: Masking> Framing for WebSocketLeg<M> {
 
     fn sent(&mut self, count: usize) {
         self.channels.messages.sent(count);
+        self.size_waits &= !self.channels.messages.pending().is_empty();
         self.push_size();
     }
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use strait::k8s::Subprotocol;
 use strait_tests::{
     Board, BoardCounters, Dialect, End, Exec, Finished, Kubectl, Random, Server, Terminal, Transcript,
-    eventually,
+    eventually, long_tests_are_wanted,
 };
 use tokio::task::JoinSet;
 
@@ -249,8 +249,8 @@ async fn the_board_serves_on_whatever_its_peers_do() {
     }
     // Garbage, in requests and behind them.
     let mut random = Random::of_this_run();
-    let until =
-        Instant::now() + Duration::from_secs(if env::var_os("STRAIT_LONG").is_some() { 60 } else { 8 });
+    let seconds = if long_tests_are_wanted("a minute of garbage") { 60 } else { 8 };
+    let until = Instant::now() + Duration::from_secs(seconds);
     while Instant::now() < until {
         let mut io = TcpStream::connect(rig.board.address()).expect("the board's port");
         let request =

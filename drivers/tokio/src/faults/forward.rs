@@ -3,22 +3,21 @@ use strait::leg::{RawLeg, TunnelLeg};
 use strait::ws::MaskKeys;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, split};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tokio_util::sync::CancellationToken;
 
 use super::transport::{Fault, Faulty, Pace, Wire, wire};
-use super::{Case, Ends, LIMITS, Way, pass, translate};
+use super::{Case, Ends, LIMITS, Way, Who, pass, translate};
 use crate::forward_session::{Named, serve};
 use crate::port_forward::{self, Forwarder, OpenError};
 use crate::tunnel::TunnelStream;
 
 /// What a target says when it has got all.
-const GOODBYE: &[u8] = b"goodbye\n";
+pub(super) const GOODBYE: &[u8] = b"goodbye\n";
 
 /// Connections on one session, and their ports.
-const PORTS: [u16; 2] = [80, 81];
+pub(super) const PORTS: [u16; 2] = [80, 81];
 
 /// What a target has got.
-struct Heard {
+pub(super) struct Heard {
     port: u16,
     received: Vec<u8>,
     /// It was told that this is all.
@@ -38,36 +37,18 @@ pub(super) async fn play(case: &Case, ends: Ends) -> Result<(), String> {
     };
     let between = async {
         if let Some((front, back)) = gateway {
-            Box::pin(carry(way, front, back)).await;
+            Box::pin(carry(case, front, back)).await;
         }
     };
-    let (tell, mut told) = unbounded_channel();
-    let pace = case.pace.with(3);
-    let serving = async move {
-        let named = Named { pod: "pod".into(), uid: "uid".into() };
-        let stop = CancellationToken::new();
-        let dial = |port| {
-            let tell = tell.clone();
-            async move { Ok(target(port, pace, tell)) }
-        };
+    let serving = async {
         if way.is_websocket_server() {
-            let tunnel = TunnelStream::server(server, &[], &LIMITS);
-            serve(tunnel, &[], &named, &LIMITS, &stop, dial).await
+            node(case, TunnelStream::server(server, &[], &LIMITS)).await
         } else {
-            serve(server, &[], &named, &LIMITS, &stop, dial).await
+            node(case, server).await
         }
     };
-    // It ends when all targets have.
-    let hearing = async {
-        let mut all = Vec::new();
-        while let Some(heard) = told.recv().await {
-            all.push(heard);
-        }
-        all
-    };
-    let (results, (), _, all) = tokio::join!(running, between, serving, hearing);
+    let (results, (), all) = tokio::join!(running, between, serving);
     for Heard { port, received, has_ended } in all {
-        assert!(case.input.starts_with(&received), "other input: {case}");
         let result = &results[usize::from(port - PORTS[0])];
         // A stream that its client gives up is reset, which ends the target's connection in order: what came in front of it is delivered.
         let is_given_up = *result == Err(OpenError::TimedOut.to_string());
@@ -77,17 +58,43 @@ pub(super) async fn play(case: &Case, ends: Ends) -> Result<(), String> {
     results.into_iter().collect()
 }
 
-async fn carry(way: Way, front: Faulty, back: Faulty) {
-    match way {
+/// The node, and what its targets have got when all of them have ended.
+pub(super) async fn node(case: &Case, client: impl AsyncRead + AsyncWrite + Unpin) -> Vec<Heard> {
+    let (tell, mut told) = unbounded_channel();
+    let (pace, most) = (case.pace.with(3), if case.can_half_close() { usize::MAX } else { case.input.len() });
+    let serving = async move {
+        let named = Named { pod: "pod".into(), uid: "uid".into() };
+        let dial = |port| {
+            let tell = tell.clone();
+            async move { Ok(target(port, pace, most, tell)) }
+        };
+        serve(client, &[], &named, &LIMITS, &case.stop_of(Who::Server), dial).await
+    };
+    let hearing = async {
+        let mut all = Vec::new();
+        while let Some(heard) = told.recv().await {
+            assert!(case.input.starts_with(&heard.received), "other input: {case}");
+            all.push(heard);
+        }
+        all
+    };
+    let (_, all) = tokio::join!(serving, hearing);
+    all
+}
+
+async fn carry(case: &Case, front: Faulty, back: Faulty) {
+    let stop = case.stop_of(Who::Gateway);
+    match case.way {
         Way::Translated => {
             let bridge = TunnelBridge::new(TunnelLeg::server(&LIMITS), &LIMITS);
-            translate(bridge, RawLeg::new(), front, back).await;
+            translate(bridge, RawLeg::new(), front, back, stop).await;
         }
         Way::TranslatedBack => {
             let bridge = TunnelBridge::new(RawLeg::new(), &LIMITS);
-            translate(bridge, TunnelLeg::client(&LIMITS, MaskKeys::new([7; 16])), front, back).await;
+            let upstream = TunnelLeg::client(&LIMITS, MaskKeys::new([7; 16]));
+            translate(bridge, upstream, front, back, stop).await;
         }
-        _ => pass(front, back).await,
+        _ => pass(front, back, stop).await,
     }
 }
 
@@ -122,13 +129,16 @@ async fn exchange(forwarder: &Forwarder, port: u16, case: &Case) -> Result<(), S
     result.map_err(|error| error.to_string())
 }
 
-/// A target that sends back what it gets; its connection.
-fn target(port: u16, pace: Pace, tell: UnboundedSender<Heard>) -> Faulty {
+/// A target that sends back what it gets, to its end or up to so many bytes; its connection.
+fn target(port: u16, pace: Pace, most: usize, tell: UnboundedSender<Heard>) -> Faulty {
     let Wire { near, far } = wire(Fault::None, Fault::None, pace);
     tokio::spawn(async move {
         let (mut reader, mut writer) = split(far);
         let (mut received, mut buffer) = (Vec::new(), [0; 4096]);
         let has_ended = loop {
+            if received.len() >= most {
+                break true;
+            }
             match reader.read(&mut buffer).await {
                 Ok(0) => break true,
                 Err(_) => break false,

@@ -280,3 +280,45 @@ impl Tcp for Faulty {
         self.reset.store(true, Ordering::Relaxed);
     }
 }
+
+/// A writer at the client that takes output at a pace of its own.
+pub(super) struct Slow<'a> {
+    to: &'a mut Vec<u8>,
+    pace: Pace,
+    random: Random,
+    wait: Option<Pin<Box<Sleep>>>,
+}
+
+impl<'a> Slow<'a> {
+    pub(super) fn new(to: &'a mut Vec<u8>, pace: Pace) -> Self {
+        let seed = if let Pace::Pieces { seed, .. } = pace { seed } else { 0 };
+        Self { to, pace, random: Random::new(seed), wait: None }
+    }
+}
+
+impl AsyncWrite for Slow<'_> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if let Some(wait) = &mut self.wait {
+            ready!(wait.as_mut().poll(cx));
+            self.wait = None;
+        }
+        let Pace::Pieces { most, .. } = self.pace else {
+            self.to.extend_from_slice(bytes);
+            return Poll::Ready(Ok(bytes.len()));
+        };
+        let count = bytes.len().min(1 + self.random.below(most));
+        self.to.extend_from_slice(&bytes[..count]);
+        // As long as the piece is: there may be very many.
+        let time = Duration::from_millis(self.random.below(1 + 500 * count / most) as u64);
+        self.wait = Some(Box::pin(sleep(time)));
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

@@ -23,7 +23,7 @@ const INPUT: usize = 64 * 1024;
 /// Bytes that wait for the client before more are taken.
 const OUTPUT: usize = 64 * 1024;
 
-/// How long a client has to close when all its ports have ended.
+/// How long a client has to close when it has taken that all its ports have ended.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// Makes the channels of a legacy client the bytes of a SPDY client, which opens a pair for each of its ports at once.
@@ -60,8 +60,16 @@ pub(crate) struct ChannelStream<T> {
     payload: Vec<u8>,
     /// Ports that have not ended.
     open: Vec<bool>,
-    /// The client is told that all have ended, and has until then to close.
+    /// Those of which it was said what went wrong.
+    failed: Vec<bool>,
+    /// One was reset without a word.
+    is_cut: bool,
+    /// The client is told that all have ended, and has until then to take that and to close.
     linger: Option<Pin<Box<Sleep>>>,
+    /// Bytes that it has not taken.
+    left: usize,
+    /// How long it may take none of them.
+    close: Duration,
     ended: Option<Result<(), io::ErrorKind>>,
 }
 
@@ -85,8 +93,12 @@ impl<T> ChannelStream<T> {
             frames: spdy::Receiver::new(Role::Client, limits, SkipBlocks),
             written: Vec::new(),
             payload: Vec::new(),
+            failed: vec![false; open.len()],
             open,
+            is_cut: false,
             linger: None,
+            left: 0,
+            close: limits.close,
             ended: None,
             ports,
         };
@@ -215,7 +227,10 @@ impl<T> ChannelStream<T> {
                         self.came(stream, &payload, fin);
                     }
                 }
-                Some(spdy::Event::RstStream { stream, .. }) => self.came(stream, &[], true),
+                Some(spdy::Event::RstStream { stream, .. }) => {
+                    self.is_cut |= self.is_cut_by(stream);
+                    self.came(stream, &[], true);
+                }
                 Some(spdy::Event::Ping { id }) => {
                     // Without room there are answers that the client does not read.
                     let _ = self.output.sender.ping(&id.to_be_bytes(), [0; 4]);
@@ -223,6 +238,18 @@ impl<T> ChannelStream<T> {
                 _ => {}
             }
         }
+    }
+
+    /// A reset of this stream is no end of a port, and nobody has said why.
+    fn is_cut_by(&self, stream: StreamId) -> bool {
+        let index = ((stream.get() - 1) / 4) as usize;
+        let is_data = stream.get() % 4 == 3;
+        is_data && self.open.get(index) == Some(&true) && self.failed.get(index) == Some(&false)
+    }
+
+    /// How the session has ended: in front of the end of all ports it is not the end of any.
+    fn close_code(&self) -> CloseCode {
+        if self.is_cut || self.open.contains(&true) { CloseCode::GOING_AWAY } else { CloseCode::NORMAL }
     }
 
     /// Something for the client, from a stream.
@@ -233,6 +260,9 @@ impl<T> ChannelStream<T> {
         let stream = if is_data { PortStream::Data } else { PortStream::Error };
         if !payload.is_empty() {
             self.message(PortChannel { index, stream }, payload);
+            if let Some(failed) = self.failed.get_mut(usize::from(index)) {
+                *failed |= !is_data;
+            }
         }
         if !end || !is_data {
             return;
@@ -249,8 +279,9 @@ impl<T> ChannelStream<T> {
     /// Closes when all ports have ended.
     fn close_when_over(&mut self) {
         if self.linger.is_none() && !self.open.contains(&true) {
-            let _ = self.output.sender.close(Some(CloseCode::NORMAL), "", [0; 4]);
+            let _ = self.output.sender.close(Some(self.close_code()), "", [0; 4]);
             self.linger = Some(Box::pin(tokio::time::sleep(LINGER)));
+            self.left = 0;
         }
     }
 }
@@ -282,11 +313,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for ChannelStream<T> {
                 Some(Ok(())) => return Poll::Ready(Ok(())),
                 Some(Err(kind)) => return Poll::Ready(Err(kind.into())),
             }
-            if let Some(linger) = &mut this.linger
-                && linger.as_mut().poll(cx).is_ready()
-            {
-                this.ended = Some(Ok(()));
-                continue;
+            let left = this.output.waiting() + this.output.sender.outbox().pending().len();
+            if let Some(linger) = &mut this.linger {
+                if std::mem::replace(&mut this.left, left) != left {
+                    let wait = if left > 0 { this.close } else { LINGER };
+                    linger.as_mut().reset(tokio::time::Instant::now() + wait);
+                }
+                if linger.as_mut().poll(cx).is_ready() {
+                    this.ended = Some(Ok(()));
+                    continue;
+                }
             }
             this.input.copy_within(this.start..this.end, 0);
             (this.start, this.end) = (0, this.end - this.start);
@@ -328,7 +364,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ChannelStream<T> {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         // Only the first one is sent.
-        let _ = this.output.sender.close(Some(CloseCode::NORMAL), "", [0; 4]);
+        let _ = this.output.sender.close(Some(this.close_code()), "", [0; 4]);
         ready!(this.output.poll_write(&mut this.io, cx))?;
         Pin::new(&mut this.io).poll_shutdown(cx)
     }

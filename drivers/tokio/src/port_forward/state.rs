@@ -234,6 +234,10 @@ impl State {
     /// Gives out what is to be written next: control frames, and DATA of all streams in turn, up to some `room` for bytes.
     pub(super) fn output(&mut self, output: &mut Output, room: usize) {
         output.control(&mut self.control);
+        if self.has_control() {
+            // The answer to a stream may be among those that come later: its data would pass it, and be dropped.
+            return;
+        }
         let mut taken = 0;
         while taken < room
             && let Some(id) = self.turn.pop_front()

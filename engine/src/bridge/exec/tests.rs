@@ -121,6 +121,19 @@ fn outputs_keep_apart() {
     assert_eq!(session.client_got(), expected);
 }
 
+#[test]
+fn payload_is_counted_by_its_channel_if_it_is_passed_on() {
+    let mut session = Session::running(ALL, MEMORY);
+    assert_eq!(session.bridge.carried(), Carried::default());
+    session.client_sends(&[stdin(b"in"), stdin(b"put")].concat());
+    let frames = [data(STDOUT, b"out"), data(STDERR, b"error"), data(STDOUT, b"put!"), data(ERROR, SUCCESS)];
+    session.upstream_sends(&frames.concat());
+    session.upstream_sends(&cancel(STDIN));
+    session.client_sends(&stdin(b"for nobody"));
+    let expected = Carried { stdin: 5, stdout: 7, stderr: 5, ..Carried::default() };
+    assert_eq!(session.bridge.carried(), expected);
+}
+
 /// Covers: KEP4006-9
 #[test]
 fn the_status_waits_for_the_end_of_all_output() {
@@ -183,6 +196,18 @@ fn an_end_of_the_connection_without_status_is_an_error() {
     session.upstream_ends();
     assert_failed(&session, Outcome::UpstreamLost, "closed before the exit status was received");
     assert_eq!(session.received(Channel::STDOUT), b"x");
+}
+
+#[test]
+fn an_end_of_the_connection_is_seen_although_the_client_takes_nothing_of_what_came_before() {
+    let mut session = Session::running(ALL, MEMORY);
+    session.client.takes = 0;
+    let last = data(STDOUT, b"last");
+    session.down.space()[..last.len()].copy_from_slice(&last);
+    session.down.received(last.len());
+    session.bridge.eof(Side::Upstream, session.now);
+    session.run();
+    assert_eq!(session.bridge.outcome(), Some(Outcome::UpstreamLost));
 }
 
 #[test]

@@ -16,6 +16,9 @@ impl<C: Leg, U: Leg> ExecBridge<C, U> {
             lane.discard_input();
             return Flow::NeedInput;
         }
+        if lane.has_input() {
+            self.ask_for_close();
+        }
         let flow = loop {
             if !self.client.can_receive() || !self.end_inputs(lane) {
                 break Flow::NeedWrite;
@@ -78,9 +81,10 @@ impl<C: Leg, U: Leg> ExecBridge<C, U> {
                 // Upstream's server blocks the session when sizes come that nobody reads.
                 (Some(Event::Resize(size)), Some(upstream)) if self.inputs.contains(Channel::RESIZE) => {
                     upstream.resize(size);
+                    self.upstream_side.turn.first(upstream.pending().len());
                 }
                 (Some(Event::Opened(_)), _) => self.opened(),
-                (Some(Event::Pong), _) => self.liveness.answered(Side::Client, now),
+                (Some(Event::Pong), _) => self.answered(now),
                 (Some(Event::End { .. }), upstream) => {
                     if let Some(upstream) = upstream {
                         lane.close_frame(upstream);
@@ -212,9 +216,10 @@ impl<C: Leg, U: Leg> ExecBridge<C, U> {
                 Some(Event::Pong) => self.liveness.answered(Side::Upstream, now),
                 Some(Event::HalfClosed(channel) | Event::Reset(channel, _)) => {
                     self.outputs.remove(channel);
-                    self.opened();
                     if self.outputs.is_empty() {
                         self.upstream_ended(true, lane);
+                    } else {
+                        self.opened();
                     }
                 }
                 Some(Event::End { clean }) => {

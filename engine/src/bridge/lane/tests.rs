@@ -1,13 +1,18 @@
+use std::boxed::Box;
 use std::vec;
 use std::vec::Vec;
 
 use super::*;
 use crate::Limits;
+use crate::bridge::testbed::peers::{Pair, Wire, unbase64, websocket_frames};
 use crate::bridge::testbed::*;
 use crate::bridge::{Bridge as _, Flow, Side};
-use crate::k8s::Subprotocol;
+use crate::k8s::{self, Subprotocol};
 use crate::leg::{Leg as _, SpdyLeg, WebSocketLeg};
+use crate::spdy::{Inflate, LentBlocks};
 use crate::ws::{MaskKeys, Opcode};
+
+const SPDY: Wire = Wire::Spdy(Subprotocol::V4);
 
 impl<B: Memory, const S: usize> Lane<B, S> {
     /// Segments follow each other, and end before the input begins.
@@ -119,6 +124,7 @@ fn small_frames_of_one_channel_become_one_frame() {
     fill(&mut session.up, &keys.iter().flat_map(|&key| stdin(&[key])).collect::<Vec<_>>());
     assert_eq!(session.bridge.translate(Side::Client, &mut session.up, session.now), Flow::NeedInput);
     assert_eq!(session.up.segments.len(), 1);
+    assert!(session.up.moved >= 99, "what tests of payload that stays in place count");
     assert_eq!(read_as_upstream(&output(&session.up)), [ToUpstream::Data(STDIN, keys)]);
 }
 
@@ -138,15 +144,17 @@ fn small_frames_of_different_channels_leave_in_one_piece() {
 
 #[test]
 fn merged_frames_end_at_32_kib() {
-    let mut session = Session::running(ALL, 80_000);
-    fill(&mut session.down, &data(STDOUT, &[b'x'; 100]).repeat(400));
-    session.bridge.translate(Side::Upstream, &mut session.down, session.now);
-    let frames = read_as_client(&output(&session.down));
-    let lens = frames.iter().map(|frame| match frame {
-        ToClient::Message(Channel::STDOUT, payload) => payload.len(),
-        other => panic!("{other:?}"),
-    });
-    assert_eq!(lens.collect::<Vec<_>>(), [32_700, 7300]);
+    for (len, expected) in [(100, [32_700, 7300]), (64, [32_768, 5632])] {
+        let mut session = Session::running(ALL, 80_000);
+        fill(&mut session.down, &data(STDOUT, &vec![b'x'; len]).repeat(expected.iter().sum::<usize>() / len));
+        session.bridge.translate(Side::Upstream, &mut session.down, session.now);
+        let frames = read_as_client(&output(&session.down));
+        let lens = frames.iter().map(|frame| match frame {
+            ToClient::Message(Channel::STDOUT, payload) => payload.len(),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(lens.collect::<Vec<_>>(), expected);
+    }
 }
 
 #[test]
@@ -178,6 +186,85 @@ fn a_segment_is_kept_for_the_half_close_behind_a_frame() {
     }
     let [x, y] = [b'x', b'y'].map(|byte| ToUpstream::Data(STDIN, vec![byte; 200]));
     assert_eq!(read_as_upstream(&written), [x, y, ToUpstream::Fin(STDIN)]);
+}
+
+#[test]
+fn no_frame_is_lost_to_a_list_of_segments_that_is_full() {
+    let mut session = Session::running(ALL, 4096);
+    let mut lane: Lane<Vec<u8>, 2> = Lane::new(vec![0; 4096]);
+    // Each first one of a channel takes the long way, and the next one the short way.
+    let streams = [
+        (STDOUT, Channel::STDOUT),
+        (STDERR, Channel::STDERR),
+        (STDERR, Channel::STDERR),
+        (STDOUT, Channel::STDOUT),
+    ];
+    let frames = streams.iter().zip(1_u8..).map(|(&(id, _), byte)| data(id, &[byte; 200]));
+    let frames = frames.collect::<Vec<_>>().concat();
+    lane.space()[..frames.len()].copy_from_slice(&frames);
+    lane.received(frames.len());
+    let mut written = Vec::new();
+    while lane.has_input() {
+        assert_eq!(
+            session.bridge.translate(Side::Upstream, &mut lane, session.now) == Flow::NeedWrite,
+            lane.has_input()
+        );
+        written.extend(lane.output().flatten());
+        lane.written(usize::MAX);
+    }
+    let expected =
+        streams.iter().zip(1_u8..).map(|(&(_, channel), byte)| ToClient::Message(channel, vec![byte; 200]));
+    assert_eq!(read_as_client(&written), expected.collect::<Vec<_>>());
+}
+
+#[test]
+fn payload_that_grows_passes_in_pieces_where_the_lane_was_not_made_for_it() {
+    let client = WebSocketLeg::server(Subprotocol::V4Base64, &Limits::HOST);
+    let mut session = Session::of(client, ALL, 4096);
+    session.down = Lane::new(vec![0; 4096]);
+    session.connect(ALL);
+    session.upstream_sends(&replies(&[ERROR, STDIN, STDOUT, STDERR]));
+    let payload: Vec<u8> = (0..2000_u32).map(|at| (at % 251) as u8).collect();
+    session.upstream_sends(&data(STDOUT, &payload));
+    let frames = websocket_frames(&session.client.got, false);
+    let got: Vec<u8> = frames.iter().flat_map(|(_, text)| unbase64(&text[1..])).collect();
+    assert!(got == payload);
+}
+
+#[test]
+fn an_end_that_finds_room_leaves_with_the_data_in_front_of_it() {
+    let mut session = Session::running(ALL, 4096);
+    // The ping leaves room for the header of the half-close.
+    let ping = client_frame(Opcode::Ping, true, b"");
+    fill(&mut session.up, &[stdin(&[b'x'; 200]), ping, end_of(Channel::STDIN)].concat());
+    assert_eq!(session.bridge.translate(Side::Client, &mut session.up, session.now), Flow::NeedInput);
+    let expected = [ToUpstream::Data(STDIN, vec![b'x'; 200]), ToUpstream::Fin(STDIN)];
+    assert_eq!(read_as_upstream(&output(&session.up)), expected);
+}
+
+#[test]
+fn an_end_needs_a_segment_of_its_own() {
+    let mut leg = WebSocketLeg::client(Subprotocol::V5, &Limits::HOST, MaskKeys::new([1; 16]));
+    let mut lane: Lane<Vec<u8>, 2> = Lane::new(vec![0; 1000]);
+    lane.received(1000);
+    lane.consume(900);
+    for (from, segments) in [(100, 1), (400, 2)] {
+        assert!(lane.has_room_for_end(&mut leg));
+        assert!(lane.data(&mut leg, Channel::STDIN, from..from + 200));
+        lane.close_frame(&mut leg);
+        assert_eq!(lane.segments.len(), segments);
+    }
+    assert!(!lane.has_room_for_end(&mut leg));
+    lane.written(usize::MAX);
+    assert!(lane.has_room_for_end(&mut leg) && lane.half_close(&mut leg, Channel::STDIN));
+}
+
+#[test]
+fn a_part_of_the_longest_control_frame_makes_room_for_its_rest() {
+    let mut lane: Lane<Vec<u8>> = Lane::new(vec![0; 300]);
+    fill(&mut lane, &[0; 150]);
+    lane.consume(12);
+    assert_eq!(lane.space().len(), 300 - HEADROOM - 138);
 }
 
 #[test]
@@ -284,6 +371,56 @@ fn the_close_message_of_a_channel_lies_over_no_payload() {
         assert_eq!(framed, left >= 8, "{left} bytes left");
         assert!(output(&lane).starts_with(&data));
     }
+}
+
+#[test]
+fn the_memory_is_lent_to_others_only_while_nothing_lies_in_it() {
+    let mut leg = WebSocketLeg::server(Subprotocol::V5, &Limits::HOST);
+    let mut lane: Lane<Vec<u8>> = Lane::new(vec![0; 300]);
+    let assert_idle = |lane: &mut Lane<Vec<u8>>, is_idle: bool, holds: &str| {
+        assert_eq!((lane.is_idle(), lane.idle_buffer().is_some()), (is_idle, is_idle), "{holds}");
+    };
+    assert_idle(&mut lane, true, "nothing");
+    fill(&mut lane, b"x");
+    assert_idle(&mut lane, false, "input");
+    lane.consume(1);
+    assert_idle(&mut lane, true, "input that was consumed");
+    assert!(!lane.payload_space().is_empty() && lane.payload(&mut leg, Channel::STDOUT, false, 1));
+    assert_idle(&mut lane, false, "output");
+    lane.written(usize::MAX);
+    assert_idle(&mut lane, true, "output that was written");
+    assert!(lane.hold_written(|_| Some(1)));
+    assert_idle(&mut lane, false, "a part of a status");
+}
+
+#[test]
+fn the_end_of_a_session_is_told_as_its_protocol_can() {
+    let end = |status: Option<&[u8]>| {
+        let mut leg = WebSocketLeg::server(Subprotocol::V4, &Limits::HOST);
+        let mut lane: Lane<Vec<u8>> = Lane::new(vec![0; 300]);
+        let is_told = lane.end_session(&mut leg, |room| {
+            let status = status?;
+            room[..status.len()].copy_from_slice(status);
+            Some(status.len())
+        });
+        (is_told, read_as_client(&output(&lane)))
+    };
+    assert_eq!(end(Some(EXIT_5)), (true, vec![ToClient::Message(Channel::ERROR, EXIT_5.to_vec())]));
+    assert_eq!(end(Some(b"")), (true, vec![]), "a success in a protocol that has no word for it");
+    assert_eq!(end(None), (false, vec![]), "no room");
+
+    let mut opened = Pair::new((SPDY, SPDY), ALL, 4096).client.open();
+    let inflate: Box<Inflate> = Box::default();
+    let mut leg = SpdyLeg::server(ALL, Subprotocol::V4, &Limits::HOST, LentBlocks(Some(inflate)));
+    while !leg.is_ready() {
+        let step = leg.receive(&mut opened).unwrap();
+        opened.drain(..step.consumed);
+    }
+    let mut lane: Lane<Vec<u8>> = Lane::new(vec![0; 300]);
+    assert!(lane.end_session(&mut leg, |room| k8s::status::success(room).ok()));
+    let ends = [STDOUT, STDERR].map(ToUpstream::Fin);
+    let status = [ToUpstream::Data(ERROR, SUCCESS.to_vec()), ToUpstream::Fin(ERROR)];
+    assert_eq!(read_as_upstream(&output(&lane)), [ends, status].concat());
 }
 
 #[test]

@@ -286,6 +286,7 @@ fn each_channel_begins_with_its_port_before_upstream_is_there() {
         let client = WebSocketPorts::server(protocol, &LIMITS);
         let mut session = Session::joining(PortsBridge::<AnyPorts>::new(client, ports(2), &LIMITS), 512);
         session.bridge.greet(&mut session.down);
+        assert!(session.bridge.has_output(Side::Client, &session.down), "at once");
         session.run();
         let pair = Pair { protocol, is_tunnel: false, session, writer: HeaderWriter::new() };
         let port = |channel, port: u16| ToClient::Message(channel, port.to_le_bytes().to_vec());
@@ -345,11 +346,31 @@ fn a_client_is_asked_out_of_turn_and_an_upstream_that_takes_nothing_is_still_rea
     assert_eq!(pair.client_got().first(), Some(&ToClient::Heartbeat));
     pair.session.bridge.write_failed(Side::Upstream, pair.session.now);
     assert!(!pair.session.bridge.is_writable(Side::Upstream));
+    assert!(!pair.session.bridge.is_done_with_upstream());
     pair.client_sends(0, b"for nobody");
     pair.upstream_sends(&data(data_of(0), b"last"));
     assert_eq!(pair.messages(0), [b"last"]);
     pair.session.bridge.write_failed(Side::Client, pair.session.now);
     assert_eq!(pair.outcome(), Some(Outcome::ClientLost));
+}
+
+#[test]
+fn a_message_of_more_than_64_kib_leaves_in_one_frame() {
+    let mut pair = Pair::running(SPDY, 1, 80_000);
+    pair.client_sends(0, &vec![7; 70_000]);
+    assert_eq!(pair.upstream_got().last(), Some(&ToUpstream::Data(data_of(0), vec![7; 70_000])));
+}
+
+#[test]
+fn bytes_to_and_from_all_ports_are_counted() {
+    let mut pair = Pair::running(SPDY, 2, 4096);
+    pair.client_sends(0, b"to");
+    pair.client_sends(2, b"ports");
+    pair.upstream_sends(
+        &[data(data_of(0), b"from"), data(data_of(1), b"ports"), data(error(1), b"?")].concat(),
+    );
+    let expected = Carried { to_ports: 7, from_ports: 9, ..Carried::default() };
+    assert_eq!(pair.session.bridge.carried(), expected);
 }
 
 #[test]

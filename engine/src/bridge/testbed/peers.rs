@@ -211,6 +211,15 @@ impl Peer {
         }
     }
 
+    /// Its answer to the first heartbeat.
+    pub(in crate::bridge) fn pong(self) -> Vec<u8> {
+        match (self.wire, self.role) {
+            (WebSocket(_), _) => self.frame(Opcode::Pong, true, b""),
+            (Spdy(_), Role::Client) => frame::ping(2).to_vec(),
+            (Spdy(_), Role::Server) => frame::ping(1).to_vec(),
+        }
+    }
+
     /// The end of the connection, in order or because the peer failed.
     pub(in crate::bridge) fn close(self, is_well: bool) -> Vec<u8> {
         let code: u16 = if is_well { 1000 } else { 1011 };

@@ -10,6 +10,8 @@ use crate::leg::{RawLeg, TunnelLeg};
 use crate::ws::{MaskKeys, Opcode, Sender};
 use proptest::prelude::*;
 
+mod heartbeats;
+
 type AnyStream = Box<dyn ByteStream>;
 
 impl ByteStream for AnyStream {
@@ -155,6 +157,10 @@ fn what_one_read_brings_leaves_as_one_message() {
     pair.sends(Side::Upstream, &[1; 3000]);
     pair.sends(Side::Upstream, b"small");
     assert_eq!(pair.got(Side::Client).messages, [3000, 5]);
+    // Longer than a WebSocket header tells in two bytes.
+    let mut pair = Pair::new((true, false), 80_000);
+    pair.sends(Side::Upstream, &vec![1; 70_000]);
+    assert_eq!(pair.got(Side::Client).messages, [70_000]);
     let mut pair = Pair::new((true, true), 4096);
     // A SYN_STREAM as upstream's tunnel sends it: a message for each field.
     let fields: Vec<u8> =
@@ -320,48 +326,38 @@ fn pings_are_answered_while_the_other_side_does_not_read() {
 }
 
 #[test]
-fn the_websocket_is_pinged_and_given_up_when_it_is_silent_but_not_the_raw_side() {
-    let limits = Limits {
-        ping_interval: Duration::from_secs(5),
-        peer_timeout: Duration::from_secs(30),
-        idle: Duration::from_hours(1),
-        ..LIMITS
-    };
-    for shape in [(true, false), (false, true)] {
-        let mut pair = Pair::limited(shape, 4096, &limits);
-        let websocket = if shape.0 { Side::Client } else { Side::Upstream };
-        let pong = pair.peer(websocket).frame(Opcode::Pong, true, b"");
-        for _ in 0..20 {
-            pair.session.after_millis(5_000);
-            pair.sends(websocket, &pong);
-        }
-        assert_eq!(pair.session.bridge.outcome(), None, "{shape:?}: the raw side said nothing for 100 s");
-        assert_eq!(pair.got(websocket).pings, 20);
-        assert_eq!(pair.session.bridge.round_trip(websocket), Some(Duration::ZERO));
-        assert!(pair.session.bridge.round_trip(websocket.other()).is_none());
-        for _ in 0..6 {
-            pair.session.after_millis(5_000);
-        }
-        let silent = if shape.0 { Outcome::ClientSilent } else { Outcome::UpstreamSilent };
-        assert_eq!(pair.session.bridge.outcome(), Some(silent), "{shape:?}");
-        assert!(pair.session.bridge.shutdown_due(websocket.other()), "the raw side is told");
-        assert!(!pair.session.bridge.is_writable(websocket));
-    }
+fn a_client_is_asked_out_of_turn_and_an_upstream_that_takes_nothing_is_still_read() {
+    let mut pair = Pair::new((true, true), 4096);
+    pair.session.bridge.ask_client();
+    pair.session.run();
+    assert_eq!((pair.got(Side::Client).pings, pair.got(Side::Upstream).pings), (1, 0));
+    pair.session.bridge.write_failed(Side::Upstream, pair.session.now);
+    assert!(!pair.session.bridge.is_writable(Side::Upstream));
+    assert!(!pair.session.bridge.is_done_with_upstream());
+    let last = pair.upstream.data(b"last");
+    pair.sends(Side::Upstream, &last);
+    assert_eq!(pair.got(Side::Client).bytes, b"last");
+    pair.session.bridge.write_failed(Side::Client, pair.session.now);
+    assert!(!pair.session.bridge.is_writable(Side::Client));
+    assert_eq!(pair.session.bridge.outcome(), Some(Outcome::ClientLost));
 }
 
+/// All in one round, before anything was written.
 #[test]
-fn a_session_without_data_is_idle_and_one_of_pings_in_the_stream_is_not() {
-    let limits = Limits { idle: Duration::from_secs(100), ..LIMITS };
-    let mut pair = Pair::limited((true, false), 4096, &limits);
-    pair.session.after_millis(60_000);
-    let ping = pair.client.data(b"\x80\x03\0\x06\0\0\0\x04\0\0\0\x01");
-    pair.sends(Side::Client, &ping);
-    pair.session.after_millis(99_000);
-    assert_eq!(pair.session.bridge.outcome(), None);
-    pair.session.after_millis(1_000);
-    assert_eq!(pair.session.bridge.outcome(), Some(Outcome::Idle));
-    assert_eq!(pair.got(Side::Client).close, Some(1001));
-    assert!(pair.session.bridge.shutdown_due(Side::Upstream));
+fn a_session_whose_last_bytes_were_not_written_to_a_peer_that_is_lost_is_not_complete() {
+    every_pair(|mut pair, side| {
+        let other = side.other();
+        let end = [pair.peer(side).data(b"last"), pair.peer(side).close(1000)].concat();
+        let Session { bridge, up, down, now, .. } = &mut pair.session;
+        let lane = if side == Side::Client { up } else { down };
+        lane.space()[..end.len()].copy_from_slice(&end);
+        lane.received(end.len());
+        bridge.eof(side, *now);
+        bridge.translate(side, lane, *now);
+        assert_eq!(bridge.outcome(), Some(Outcome::Completed));
+        bridge.lost(other, *now);
+        assert_eq!(bridge.outcome(), Some(Outcome::lost(other)));
+    });
 }
 
 #[test]

@@ -118,6 +118,14 @@ fn the_grammar_of_rfc_8259_decides() {
         "'a'",
         "{\"a\"::1}",
         "[\"a\":1]",
+        "1,2",
+        "{},{}",
+        "[1}",
+        "{\"a\":1]",
+        "[-]",
+        "[1.]",
+        "[1e,2]",
+        "{\"a\":-}",
     ];
     for text in bad {
         assert_eq!((scanner_takes(text), serde_takes(text)), (false, Some(false)), "{text}");
@@ -147,6 +155,15 @@ fn escapes_mean_their_characters() {
         assert_eq!(string, meant, "{text}");
         assert_eq!(std::format!("{string}"), meant);
     }
+}
+
+#[test]
+fn strings_are_equal_that_mean_the_same() {
+    let [plain, escaped, other] =
+        ["\"A/\"", r#""\u0041\/""#, "\"B/\""].map(|text| first_string(text).unwrap());
+    assert_eq!(plain, escaped);
+    assert_ne!(plain, other);
+    assert_ne!(plain, JsonStr::default());
 }
 
 #[test]

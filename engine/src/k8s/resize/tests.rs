@@ -51,6 +51,10 @@ fn what_is_no_size_is_dropped_and_the_next_one_found() {
         "{\"Width\":80.0,\"Height\":24}",
         "{\"Width\":8e1,\"Height\":24}",
         "{\"Width\":\"80\",\"Height\":24}",
+        "{\"Width\":80,\"Width\":\"80\",\"Height\":24}",
+        "{\"Width\":80,\"Width\":true,\"Height\":24}",
+        "{\"Width\":80,\"Width\":[],\"Height\":24}",
+        "{\"Width\":80,\"Width\":{},\"Height\":24}",
         "{\"Width\":true,\"Height\":24}",
         "{\"Width\":[80],\"Height\":24}",
         "{\"Width\":{},\"Height\":24}",
@@ -69,6 +73,16 @@ fn what_is_no_size_is_dropped_and_the_next_one_found() {
     ] {
         let text = std::format!("{bad}\n{{\"Width\":80,\"Height\":25}}");
         assert_eq!(sizes(text.as_bytes()), [size(80, 25)], "{bad}");
+    }
+}
+
+#[test]
+fn a_value_that_begins_a_line_is_found_behind_blanks_too() {
+    for broken in ["{\"x\":[", "{\"Width\":", "{\"x\":{"] {
+        for blanks in ["", " ", "\t", "\r", " \t\r "] {
+            let text = std::format!("{broken}\n{blanks}{{\"Width\":80,\"Height\":24}}");
+            assert_eq!(sizes(text.as_bytes()), [size(80, 24)], "{text:?}");
+        }
     }
 }
 

@@ -192,6 +192,14 @@ fn exit_codes_have_32_bit_and_nothing_but_digits() {
 }
 
 #[test]
+fn a_cause_says_nothing_of_the_next_one() {
+    let causes = r#","details":{"causes":[{"message":"5"},{"reason":"ExitCode"}]}"#;
+    assert_eq!(exit(causes), Err(StatusError::InvalidExitCode));
+    let causes = r#","details":{"causes":[{"reason":"ExitCode"},{"message":"5"}]}"#;
+    assert_eq!(exit(causes), Err(StatusError::InvalidExitCode));
+}
+
+#[test]
 fn an_exit_without_its_code_is_an_error() {
     assert_eq!(exit(""), Err(StatusError::NoDetails));
     assert_eq!(exit(",\"details\":null"), Err(StatusError::NoDetails));

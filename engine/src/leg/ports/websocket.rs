@@ -173,12 +173,53 @@ mod tests {
             assert!(leg.can_say());
             assert!(leg.say(Channel::new(255), &[b'x'; MAX_TEXT]));
             assert!(!leg.can_say() && leg.can_receive(), "pongs still have room");
+            let said = leg.pending().len();
+            assert!(!leg.say(Channel::new(1), &[b'x'; MAX_TEXT]), "not said, and told so");
+            assert_eq!(leg.pending().len(), said);
+            assert!(leg.say(Channel::new(1), b"short"));
             leg.sent(leg.pending().len());
-            assert!(leg.can_say());
+            assert!(leg.can_say() && !leg.is_closing());
             assert!(!leg.say(Channel::new(1), &[b'x'; MAX_TEXT + 200]));
             leg.close(Close::Normal);
-            assert!(!leg.say(Channel::new(1), b"late"));
+            assert!(leg.is_closing() && !leg.say(Channel::new(1), b"late"));
         }
+    }
+
+    #[test]
+    fn only_base64_asks_a_lane_for_room_and_gets_what_it_grows_by() {
+        let leg = |protocol| WebSocketPorts::server(protocol, &Limits::HOST);
+        assert_eq!(leg(Subprotocol::V4).headroom(65_536), 0);
+        for len in [64, 1000, 65_536] {
+            let room = leg(Subprotocol::V4Base64).headroom(len);
+            assert!(leg(Subprotocol::V4Base64).header_max(len - room) <= room, "{room} of {len}");
+        }
+    }
+
+    #[test]
+    fn there_is_no_half_close() {
+        let mut leg = WebSocketPorts::server(Subprotocol::V4, &Limits::HOST);
+        let data = Channel::new(0);
+        assert!(leg.can_send(data) && !leg.can_half_close(data));
+        assert_eq!(leg.frame(data, true, &mut [0; 20], 10..10), Some(10), "no frame");
+    }
+
+    #[test]
+    fn a_flood_of_pings_waits_until_its_pongs_are_written() {
+        // Under a mask of zeros.
+        let ping = [&[0x89, 0x80 | 0x7d, 0, 0, 0, 0][..], &[b'p'; 125]].concat();
+        let (mut wire, mut at, mut said) = (ping.repeat(20), 0, Vec::new());
+        let mut leg = WebSocketPorts::server(Subprotocol::V4, &Limits::HOST);
+        while at < wire.len() {
+            let consumed = leg.receive(&mut wire[at..]).unwrap().consumed;
+            if consumed == 0 {
+                assert!(!leg.can_receive());
+                said.extend_from_slice(leg.pending());
+                leg.sent(leg.pending().len());
+            }
+            at += consumed;
+        }
+        said.extend_from_slice(leg.pending());
+        assert_eq!(said, [&[0x8a, 125][..], &[b'p'; 125]].concat().repeat(20));
     }
 
     #[test]
@@ -188,6 +229,7 @@ mod tests {
             // Under a mask of zeros.
             let mut frame = [0x82, 0x82, 0, 0, 0, 0, channel, b'x'];
             let heard = Event::Data { channel: Channel::new(channel), range: 7..8 };
+            assert_eq!((leg.lead(&frame), leg.lead(&frame[..5])), (Some(7), None));
             let step = leg.receive(&mut frame).unwrap();
             assert_eq!(step, Step { consumed: 8, event: is_heard.then_some(heard) });
         }

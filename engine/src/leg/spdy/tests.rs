@@ -145,10 +145,13 @@ fn a_half_closed_channel_cannot_be_written_to() {
     let mut leg = client(ALL);
     let mut buffer = vec![0; 64];
     assert_eq!(leg.frame(Channel::STDIN, false, &mut buffer, 7..10), None, "no room for the header");
+    assert!(leg.can_half_close(Channel::STDIN));
     assert_eq!(leg.frame(Channel::STDIN, true, &mut buffer, 8..10), Some(0));
     assert_eq!(buffer[..8], [0, 0, 0, 3, 1, 0, 0, 2]);
     assert_eq!(leg.frame(Channel::STDIN, false, &mut buffer, 8..10), None);
-    assert!(!leg.can_send(Channel::RESIZE), "there is no such stream");
+    for channel in [Channel::STDIN, Channel::RESIZE] {
+        assert!(!leg.can_send(channel) && !leg.can_half_close(channel), "ended, and no such stream");
+    }
 }
 
 #[test]
@@ -179,6 +182,44 @@ fn closing_resets_what_is_open_and_finds_room_whatever_waits() {
     assert_eq!(leg.pending(), b"", "no size follows GOAWAY");
     leg.receive(&mut frame::ping(2)).unwrap();
     assert_eq!(leg.pending(), b"", "no answer follows GOAWAY");
+}
+
+#[test]
+fn a_session_begins_without_a_greeting_and_the_client_closes_it() {
+    assert!(!client(ALL).greets() && !client(ALL).closes_first());
+    assert!(!server(ALL).greets() && !server(ALL).closes_first());
+}
+
+#[test]
+fn any_payload_needs_eight_bytes_in_front_of_it() {
+    assert_eq!((client(ALL).header_max(65_536), client(ALL).headroom(65_536)), (8, 0));
+}
+
+#[test]
+fn a_heartbeat_waits_for_what_is_said_before_and_none_follows_the_close() {
+    let mut leg = client(ALL);
+    leg.ping();
+    leg.ping();
+    assert_eq!(leg.pending(), frame::ping(1));
+    leg.sent(12);
+    leg.ping();
+    assert_eq!(leg.pending(), frame::ping(3));
+    leg.close(Close::Normal);
+    leg.sent(leg.pending().len());
+    leg.ping();
+    assert_eq!(leg.pending(), b"");
+}
+
+#[test]
+fn a_size_leaves_room_for_an_answer_and_for_the_close() {
+    const FRAME: usize = DATA_HEADER + b"{\"Width\":80,\"Height\":24}\n".len();
+    for (room, is_queued) in [(FRAME + ANSWER + CLOSING, true), (FRAME + ANSWER + CLOSING - 1, false)] {
+        let mut leg = client(TTY);
+        leg.outbox.push(&[0; OUTBOX][room..]).unwrap();
+        leg.resize(TerminalSize { columns: 80, rows: 24 });
+        assert_eq!(leg.pending().len() == OUTBOX - room + FRAME, is_queued, "{room}");
+        assert!(leg.can_receive());
+    }
 }
 
 #[test]

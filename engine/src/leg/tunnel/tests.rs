@@ -86,11 +86,16 @@ fn close_1000_is_the_clean_end() {
 }
 
 #[test]
+fn the_end_of_the_stream_is_that_of_the_connection() {
+    assert!(leg().can_send(Channel::BYTES) && !leg().can_half_close(Channel::BYTES));
+}
+
+#[test]
 fn a_frame_is_one_binary_message() {
     let mut buffer = *b"..........hello";
     assert_eq!(leg().frame(Channel::BYTES, false, &mut buffer, 10..15), Some(8));
     assert_eq!(&buffer[8..], b"\x82\x05hello");
-    assert_eq!(leg().header_max(5), 2);
+    assert_eq!((leg().header_max(5), leg().headroom(65_536)), (2, 0));
     assert_eq!(leg().frame(Channel::BYTES, true, &mut buffer, 15..15), Some(15), "no empty message");
     assert_eq!(leg().frame(Channel::STDERR, false, &mut buffer, 10..15), None);
 

@@ -60,6 +60,18 @@ fn a_close_is_answered_with_its_code_once() {
 }
 
 #[test]
+fn an_empty_message_has_no_channel_and_an_empty_fragment_leaves_it_to_the_next() {
+    let frames = [
+        sent(Opcode::Binary, true, b""),
+        sent(Opcode::Binary, false, b""),
+        sent(Opcode::Continuation, true, b"\0data"),
+        sent(Opcode::Binary, true, b""),
+    ];
+    let input = Event::Data { channel: Channel::STDIN, range: 7..11 };
+    assert_eq!(events(&mut leg(), &frames.concat()).unwrap(), [(input, b"data".to_vec())]);
+}
+
+#[test]
 fn a_close_always_finds_room() {
     let mut leg = leg();
     let pings = sent(Opcode::Ping, true, &[b'p'; 125]).repeat(5);

@@ -178,7 +178,8 @@ impl<'a, L: Leg> Running<'a, L> {
                 Some(Event::HalfClosed(channel) | Event::Reset(channel, _)) => {
                     self.outputs.remove(channel);
                     if self.outputs.is_empty() {
-                        self.settle(true);
+                        // Streams that are not accepted are refused, and no session that has ended without a word.
+                        self.settle(self.phase == Phase::Running);
                     }
                 }
                 Some(Event::Status) => self.settle(true),
@@ -360,13 +361,12 @@ impl<'a, L: Leg> Running<'a, L> {
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.phase == Phase::Running || self.timer.is_elapsed() {
-            return Poll::Pending;
-        }
-        self.timer.as_mut().poll(cx).map(|()| {
-            if self.phase == Phase::Opening {
+        match self.phase {
+            Phase::Opening => self.timer.as_mut().poll(cx).map(|()| {
                 self.finish(Err(SessionError::StreamCreationTimeout), Close::Internal);
-            }
-        })
+            }),
+            Phase::Closing if !self.timer.is_elapsed() => self.timer.as_mut().poll(cx),
+            Phase::Closing | Phase::Running => Poll::Pending,
+        }
     }
 }

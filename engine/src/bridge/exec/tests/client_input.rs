@@ -145,6 +145,46 @@ fn the_end_of_sizes_follows_the_last_size() {
     assert_eq!(session.upstream_got().len(), 2, "nothing follows the end");
 }
 
+/// A program that reads a line and then asks for the size got the one before, when both came at once.
+#[test]
+fn input_does_not_overtake_the_size_in_front_of_it() {
+    let size = b"{\"Width\":80,\"Height\":24}\n";
+    for before in [&b""[..], b"before"] {
+        for takes in [0, 5, 20, usize::MAX] {
+            let mut session = Session::running(TTY, MEMORY);
+            session.upstream.takes = takes;
+            session.client_sends(&[message(Channel::RESIZE, size), stdin(b"behind")].concat());
+            session.client_sends(&[stdin(before), message(Channel::RESIZE, size), stdin(b"last")].concat());
+            session.upstream.takes = usize::MAX;
+            session.run();
+            let got = session.upstream_got();
+            assert_eq!(got[0], ToUpstream::Data(RESIZE, size.to_vec()), "{takes}");
+            assert_eq!(session.delivered(RESIZE), [&size[..], size].concat());
+            assert_eq!(session.delivered(STDIN), [b"behind", before, b"last"].concat());
+            // Where a frame is cut the size has to wait behind what is framed already.
+            let is_last =
+                matches!(got.last(), Some(ToUpstream::Data(STDIN, payload)) if payload.ends_with(b"last"));
+            assert!(is_last || (1..usize::MAX).contains(&takes), "{got:?}");
+        }
+    }
+}
+
+/// The size has to wait then: it would stand inside the frame.
+#[test]
+fn a_size_does_not_cut_a_frame_of_input() {
+    let size = b"{\"Width\":80,\"Height\":24}\n";
+    for takes in 1..20 {
+        let mut session = Session::running(TTY, MEMORY);
+        session.upstream.takes = takes;
+        session.client_sends(&stdin(b"twelve bytes"));
+        session.client_sends(&[message(Channel::RESIZE, size), stdin(b"behind")].concat());
+        session.upstream.takes = usize::MAX;
+        session.run();
+        assert_eq!(session.delivered(STDIN), b"twelve bytesbehind", "{takes}");
+        assert_eq!(session.delivered(RESIZE), size, "{takes}");
+    }
+}
+
 #[test]
 fn sizes_that_wait_for_room_are_discarded_too() {
     let mut session = Session::running(TTY, MEMORY);

@@ -13,6 +13,9 @@ const ALIVE: Limits = Limits {
     ..Limits::HOST
 };
 
+const SPDY: Wire = Wire::Spdy(Subprotocol::V4);
+const WEBSOCKET: Wire = Wire::WebSocket(Subprotocol::V5);
+
 fn running(wires: (Wire, Wire)) -> Pair {
     let mut pair = Pair::limited(wires, ALL, MEMORY, &ALIVE);
     pair.open();
@@ -212,5 +215,34 @@ fn output_does_not_wait_for_ever_for_a_client_that_does_not_read() {
         assert!(!pair.session.bridge.is_finished(), "{wires:?}");
         pass(&mut pair, 20, &[Side::Client]);
         assert!(pair.session.bridge.is_finished(), "{wires:?}");
+    }
+}
+
+#[test]
+fn the_round_trip_of_a_peer_is_known_from_its_first_answer_on() {
+    for (client, upstream) in [(SPDY, WEBSOCKET), (WEBSOCKET, SPDY)] {
+        let mut pair = running((client, upstream));
+        let round_trips =
+            |pair: &Pair| [Side::Client, Side::Upstream].map(|side| pair.session.bridge.round_trip(side));
+        pass(&mut pair, 5, &[]);
+        assert_eq!(round_trips(&pair), [None, None], "nobody has answered");
+        pair.session.after_millis(70);
+        pair.session.client_sends(&pair.client.pong());
+        assert_eq!(round_trips(&pair), [Some(Duration::from_millis(70)), None]);
+        pair.session.after_millis(30);
+        pair.session.upstream_sends(&pair.upstream.pong());
+        assert_eq!(round_trips(&pair), [70, 100].map(|millis| Some(Duration::from_millis(millis))));
+    }
+}
+
+#[test]
+fn a_client_is_asked_out_of_turn_and_alone() {
+    for wires in [(SPDY, WEBSOCKET), (WEBSOCKET, SPDY)] {
+        let mut pair = running(wires);
+        pair.session.bridge.ask_client();
+        pair.session.run();
+        let Pair { session, client, upstream } = &pair;
+        let beats = [client.heartbeats(&session.client.got), upstream.heartbeats(&session.upstream.got)];
+        assert_eq!(beats.map(|count| count > 0), [true, false], "{wires:?}");
     }
 }

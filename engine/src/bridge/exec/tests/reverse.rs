@@ -268,3 +268,54 @@ fn translation_waits_for_the_peer_and_not_for_a_write_while_streams_are_missing(
     session.down.received(bytes.len());
     assert_eq!(session.bridge.translate(Side::Upstream, &mut session.down, session.now), Flow::NeedPeer);
 }
+
+/// Such a client held a finished session for ever.
+#[test]
+fn a_client_that_pings_and_never_closes_is_let_go_when_it_has_got_everything() {
+    let mut pair = Pair::running(TO_V5, ALL, MEMORY);
+    pair.session.upstream_sends(&pair.upstream.ending(SUCCESS));
+    pair.session.upstream_ends();
+    let is_ours = |&(kind, id, _): &(u8, u32, u32)| kind == 6 && id % 2 == 0;
+    assert!(!frames(&pair).iter().any(is_ours), "it may be closing");
+    for _ in 0..100 {
+        pair.session.client_sends(&pair.client.ping());
+        pair.session.after_millis(5000);
+    }
+    assert!(!pair.session.bridge.is_finished(), "what its system has of the output it may not have read");
+    let asked: Vec<u32> = frames(&pair).into_iter().filter(is_ours).map(|(_, id, _)| id).collect();
+    let [asked] = asked[..] else { panic!("{asked:?}") };
+    // The answer to another one may have been on its way.
+    pair.session.client_sends(&frame::ping(asked + 2));
+    for second in 0..15 {
+        assert!(!pair.session.bridge.is_finished(), "{second}");
+        pair.session.client_sends(&pair.client.ping());
+        pair.session.after_millis(1000);
+    }
+    pair.session.client_sends(&frame::ping(asked));
+    for second in 0..10 {
+        assert!(!pair.session.bridge.is_finished(), "{second}");
+        pair.session.client_sends(&pair.client.ping());
+        pair.session.after_millis(1000);
+    }
+    assert!(pair.session.bridge.is_finished());
+    assert_eq!(pair.session.bridge.outcome(), Some(Outcome::Completed));
+}
+
+#[test]
+fn a_client_that_pings_and_answers_nothing_is_kept_no_longer_than_any_idle_session() {
+    let limits = Limits { idle: core::time::Duration::from_secs(100), ..LIMITS };
+    for wires in [TO_V5, (TO_V5.1, TO_V5.0)] {
+        let mut pair = Pair::limited(wires, ALL, MEMORY, &limits);
+        pair.open();
+        pair.session.upstream_sends(&pair.upstream.ending(SUCCESS));
+        pair.session.upstream_ends();
+        let mut seconds = 0;
+        while !pair.session.bridge.is_finished() {
+            assert!(seconds < 101, "{wires:?}");
+            pair.session.client_sends(&pair.client.ping());
+            pair.session.after_millis(1000);
+            seconds += 1;
+        }
+        assert!(seconds > 98, "{wires:?}: {seconds} s");
+    }
+}

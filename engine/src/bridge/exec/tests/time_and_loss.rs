@@ -15,6 +15,29 @@ fn streams_that_are_not_accepted_in_time_end_the_session() {
     assert_eq!(session.upstream_got().last(), Some(&ToUpstream::GoAway(0)));
 }
 
+/// Drivers wake for many reasons.
+#[test]
+fn a_time_that_is_told_before_its_deadline_ends_nothing() {
+    fn just_before(deadline: Option<Instant>) -> Instant {
+        Instant::from_millis(deadline.expect("a deadline").as_millis() - 1)
+    }
+    // Streams are opened.
+    let mut session = Session::opening(ALL, MEMORY);
+    session.bridge.time(just_before(session.bridge.deadline()));
+    assert_eq!(session.bridge.outcome(), None);
+    // The session closes.
+    let mut session = Session::running(ALL, MEMORY);
+    session.upstream_sends(&ending(SUCCESS));
+    session.bridge.time(just_before(session.bridge.deadline()));
+    assert!(session.bridge.is_writable(Side::Client) && session.bridge.is_writable(Side::Upstream));
+    // The session is over, and waits for its client to open its streams.
+    let mut pair = Pair::new((Wire::Spdy(Subprotocol::V4), Wire::WebSocket(Subprotocol::V5)), ALL, MEMORY);
+    pair.session.upstream_sends(&pair.upstream.ending(EXIT_5));
+    pair.session.bridge.time(just_before(pair.session.bridge.deadline()));
+    pair.session.client_sends(&pair.client.open());
+    assert_eq!(pair.received(Channel::ERROR), EXIT_5);
+}
+
 #[test]
 fn a_stream_that_is_refused_does_not_wedge_the_others() {
     let mut session = Session::opening(ALL, MEMORY);
@@ -30,6 +53,19 @@ fn an_upstream_that_refuses_all_streams_is_an_error() {
     let mut session = Session::opening(ALL, MEMORY);
     session.upstream_sends(&cancel_all());
     assert_failed(&session, Outcome::UpstreamLost, "before the exit status");
+}
+
+/// Silence is success there, but not that of streams which were never accepted.
+#[test]
+fn an_upstream_before_v4_that_refuses_all_streams_is_an_error() {
+    let wires = (Wire::WebSocket(Subprotocol::V4), Wire::Spdy(Subprotocol::V2));
+    let mut pair = Pair::new(wires, ALL, MEMORY);
+    let resets = pair.upstream.channels().into_iter().map(|channel| pair.upstream.reset(channel));
+    let resets = resets.collect::<Vec<_>>().concat();
+    pair.session.upstream_sends(&resets);
+    let status = String::from_utf8(pair.received(Channel::ERROR)).unwrap();
+    assert!(status.contains("Failure"), "{status}");
+    assert_eq!(pair.session.bridge.outcome(), Some(Outcome::UpstreamLost));
 }
 
 #[test]

@@ -2,6 +2,13 @@
 
 use super::*;
 
+const ALIVE: Limits = Limits {
+    ping_interval: Duration::from_secs(5),
+    peer_timeout: Duration::from_secs(30),
+    idle: Duration::ZERO,
+    ..LIMITS
+};
+
 #[test]
 fn the_clients_half_is_ended_when_it_is_quiet_behind_upstreams_end() {
     let mut pair = Pair::running(SPDY, 1, 4096);
@@ -140,15 +147,9 @@ fn a_shutdown_and_an_idle_end_close_both_sides() {
 
 #[test]
 fn both_sides_are_pinged_and_given_up_when_they_are_silent() {
-    let limits = Limits {
-        ping_interval: Duration::from_secs(5),
-        peer_timeout: Duration::from_secs(30),
-        idle: Duration::ZERO,
-        ..LIMITS
-    };
     for is_tunnel in [false, true] {
         for silent in [Side::Client, Side::Upstream] {
-            let mut pair = Pair::limited((Subprotocol::V4, is_tunnel), 1, 4096, &limits);
+            let mut pair = Pair::limited((Subprotocol::V4, is_tunnel), 1, 4096, &ALIVE);
             pair.accepts(0);
             let (mut pings, mut outcome) = (0, None);
             while outcome.is_none() {
@@ -162,9 +163,75 @@ fn both_sides_are_pinged_and_given_up_when_they_are_silent() {
                 assert!(pings < 10);
             }
             assert_eq!((outcome, pings), (Some(Outcome::silent(silent)), 6));
-            assert!(pair.session.bridge.round_trip(silent.other()).is_some());
+            assert_eq!(pair.session.bridge.round_trip(silent.other()), Some(Duration::ZERO));
+            assert_eq!(pair.session.bridge.round_trip(silent), None);
             assert!(pair.client_got().contains(&ToClient::Heartbeat));
             assert!(pair.upstream_got().contains(&ToUpstream::Ping));
         }
     }
+}
+
+#[test]
+fn a_client_that_cannot_be_read_from_is_not_taken_for_silent() {
+    let mut pair = Pair::limited(SPDY, 1, 4096, &ALIVE);
+    pair.accepts(0);
+    pair.session.upstream.takes = 0;
+    // More than the lane takes: answers would be stuck behind it.
+    pair.client_sends(0, &[7; 3 * 4096]);
+    for _ in 0..20 {
+        pair.session.after_millis(5_000);
+    }
+    assert_eq!(pair.outcome(), None);
+    pair.session.upstream.takes = usize::MAX;
+    pair.session.run();
+    assert_eq!(pair.delivered(data_of(0)).len(), 3 * 4096);
+    pair.session.after_millis(30_000);
+    assert_eq!(pair.outcome(), Some(Outcome::ClientSilent), "it is read from now");
+}
+
+#[test]
+fn a_client_that_leaves_before_upstream_is_there_is_not_kept_for_what_it_has_sent() {
+    let client = WebSocketPorts::server(Subprotocol::V4, &LIMITS);
+    let mut session = Session::joining(PortsBridge::<AnyPorts>::new(client, ports(1), &LIMITS), 512);
+    session.bridge.greet(&mut session.down);
+    session.client_sends(&client_frame(Opcode::Binary, true, b"\0early"));
+    session.client_ends();
+    assert_eq!(session.bridge.outcome(), Some(Outcome::ClientLost));
+    assert!(session.bridge.is_finished());
+}
+
+#[test]
+fn a_connection_of_upstream_that_is_lost_is_told_as_one_that_ended() {
+    let mut pair = Pair::running(SPDY, 1, 4096);
+    pair.session.bridge.lost(Side::Upstream, pair.session.now);
+    pair.session.run();
+    assert_eq!(pair.texts(0), ["error forwarding port 8000: lost connection to upstream"]);
+    assert_eq!((pair.close(), pair.outcome()), (Some(1011), Some(Outcome::UpstreamLost)));
+}
+
+#[test]
+fn a_client_is_given_the_time_to_answer_the_close() {
+    let mut pair = Pair::running(SPDY, 1, 4096);
+    assert!(!pair.session.bridge.shutdown_due(Side::Client));
+    pair.session.bridge.shut_down();
+    pair.session.run();
+    assert_eq!(pair.close(), Some(1001));
+    assert!(!pair.session.bridge.shutdown_due(Side::Client));
+    pair.client_closes(1001);
+    assert!(pair.session.bridge.shutdown_due(Side::Client));
+    // The last end finishes the session without another translation.
+    assert!(!pair.session.bridge.is_finished());
+    pair.session.bridge.eof(Side::Upstream, pair.session.now);
+    assert!(pair.session.bridge.is_finished());
+}
+
+#[test]
+fn the_clients_half_goes_on_although_upstream_has_ended_the_error_stream_too() {
+    let mut pair = Pair::running(SPDY, 1, 4096);
+    pair.upstream_sends(&[fin(data_of(0)), fin(error(0))].concat());
+    pair.session.after_millis(900);
+    pair.client_sends(0, b"more");
+    assert_eq!(pair.delivered(data_of(0)), b"more");
+    pair.session.after_millis(1_000);
+    assert_eq!((pair.close(), pair.outcome()), (Some(1000), Some(Outcome::Completed)));
 }

@@ -93,3 +93,39 @@ fn a_refusal_is_told_for_each_port() {
     assert_eq!(pair.texts(0)[1], "error forwarding port 8000: lost connection to upstream");
     assert_eq!((pair.close(), pair.outcome()), (Some(1011), Some(Outcome::Refused)));
 }
+
+#[test]
+fn texts_of_two_ports_do_not_mix_although_the_client_does_not_read() {
+    let mut pair = Pair::running(SPDY, 2, 4096);
+    pair.session.client.takes = 0;
+    // Answers leave no room for the longest text.
+    pair.session.client_sends(&client_frame(Opcode::Ping, true, &[b'p'; 125]).repeat(10));
+    pair.upstream_sends(&[data(error(0), &[b'x'; crate::leg::MAX_TEXT]), data(error(1), b"other")].concat());
+    pair.session.client.takes = usize::MAX;
+    pair.session.run();
+    pair.session.after_millis(1000);
+    assert_eq!(pair.texts(0), ["x".repeat(crate::leg::MAX_TEXT)]);
+    assert_eq!(pair.texts(1), ["other"]);
+}
+
+#[test]
+fn data_goes_on_behind_the_end_of_an_error_stream_without_a_word_and_not_for_long_behind_an_error() {
+    for (text, ends) in [(&b""[..], false), (b"broken", true)] {
+        let mut pair = Pair::running(SPDY, 1, 4096);
+        pair.upstream_sends(&[data(error(0), text), fin(error(0))].concat());
+        pair.session.after_millis(9_999);
+        assert_eq!(pair.outcome(), None);
+        pair.session.after_millis(1);
+        assert_eq!(pair.outcome(), ends.then_some(Outcome::Completed));
+        assert_eq!(pair.upstream_got().contains(&ToUpstream::Reset(data_of(0), 5)), ends);
+    }
+}
+
+#[test]
+fn streams_that_are_all_accepted_are_not_waited_for() {
+    let mut pair = Pair::opening(SPDY, 2, 4096);
+    pair.accepts(0);
+    assert!(pair.session.bridge.deadline().is_some());
+    pair.accepts(1);
+    assert_eq!(pair.session.bridge.deadline(), None);
+}

@@ -10,8 +10,10 @@ fn tunnelled() -> Tunnelled<crate::leg::SpdyPorts> {
     while !leg.is_ready() {
         let waiting = leg.pending().len();
         assert!(waiting > 0 && !leg.can_send(DATA), "data waits for all of it");
+        assert!(!leg.can_half_close(DATA));
         leg.sent(waiting);
     }
+    assert!(leg.can_send(DATA) && leg.can_half_close(DATA));
     leg
 }
 
@@ -78,6 +80,20 @@ fn frames_may_end_anywhere_in_messages() {
 }
 
 #[test]
+fn payload_behind_both_headers_has_the_lead_of_both() {
+    let mut leg = tunnelled();
+    let mut reply = [0; 64];
+    let id = crate::spdy::StreamId::new(7).unwrap();
+    let len = crate::spdy::HeaderWriter::new().syn_reply(id, &mut reply).unwrap();
+    let accepted = leg.receive(&mut message(0x82, &reply[..len])).unwrap();
+    assert_eq!(accepted.event, Some(Event::Accepted(DATA)));
+    let mut wire = message(0x82, b"\0\0\0\x07\0\0\0\x05hello");
+    assert_eq!(leg.lead(&wire), Some(10));
+    let Some(Event::Data { range, .. }) = leg.receive(&mut wire).unwrap().event else { panic!() };
+    assert_eq!(range, 10..15);
+}
+
+#[test]
 fn a_frame_is_a_message_of_its_own() {
     let mut leg = tunnelled();
     let mut buffer = *b"....................hello";
@@ -87,6 +103,45 @@ fn a_frame_is_a_message_of_its_own() {
     let key = buffer[8..12].try_into().unwrap();
     crate::ws::mask(key, 0, &mut buffer[12..]);
     assert_eq!(&buffer[12..], b"\0\0\0\x07\0\0\0\x05hello");
+}
+
+#[test]
+fn a_frame_is_as_long_as_told_where_its_message_gets_a_longer_header() {
+    let mut leg = tunnelled();
+    for (len, header) in [(117, 14), (118, 16), (65_527, 16), (65_528, 22)] {
+        let mut buffer = std::vec![0; 32 + len];
+        assert_eq!(leg.header_max(len), header);
+        assert_eq!(leg.frame(DATA, false, &mut buffer, 32..32 + len), Some(32 - header), "{len}");
+    }
+}
+
+#[test]
+fn a_channel_whose_end_was_told_takes_nothing_more() {
+    let mut leg = tunnelled();
+    leg.half_close(DATA);
+    assert!(!leg.can_send(DATA) && !leg.can_half_close(DATA));
+    assert!(leg.can_half_close(Channel::new(0)), "others do");
+}
+
+#[test]
+fn a_flood_of_pings_waits_until_its_pongs_are_written() {
+    let (mut leg, mut wire) = (tunnelled(), message(0x89, &[b'p'; 125]).repeat(20));
+    let (mut at, mut pongs) = (0, 0);
+    loop {
+        let consumed = leg.receive(&mut wire[at..]).unwrap().consumed;
+        at += consumed;
+        if consumed == 0 {
+            assert!(at == wire.len() || !leg.can_receive());
+            // Each is masked.
+            pongs +=
+                leg.pending().chunks(2 + 4 + 125).filter(|pong| pong[..2] == [0x8a, 0x80 | 0x7d]).count();
+            if leg.pending().is_empty() {
+                break;
+            }
+            leg.sent(leg.pending().len());
+        }
+    }
+    assert_eq!((at, pongs), (wire.len(), 20));
 }
 
 #[test]

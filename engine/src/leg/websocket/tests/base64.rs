@@ -87,6 +87,20 @@ fn an_empty_message_and_one_of_a_channel_alone_mean_nothing() {
 }
 
 #[test]
+fn a_lane_of_any_size_keeps_room_for_what_all_that_it_reads_grows_by() {
+    let server = server();
+    let client = WebSocketLeg::client(Subprotocol::V4Base64, &Limits::HOST, MaskKeys::new([0; 16]));
+    let rooms = (64..1024).chain(65_500..65_600).map(|len| {
+        let (room, masked) = (server.headroom(len), client.headroom(len));
+        assert!(server.header_max(len - room) <= room && client.header_max(len - masked) <= masked, "{len}");
+        (len, room)
+    });
+    let widest = rooms.max_by_key(|(_, room)| *room);
+    assert!(widest.is_some_and(|(len, room)| room < len / 3), "the rest is for what it reads: {widest:?}");
+    assert_eq!(leg().headroom(65_536), 0, "nothing else grows");
+}
+
+#[test]
 fn there_is_no_close_message() {
     let mut leg = WebSocketLeg::client(Subprotocol::V4Base64, &Limits::HOST, MaskKeys::new([0; 16]));
     assert!(!leg.can_half_close(Channel::STDIN));

@@ -126,6 +126,11 @@ fn sizes_are_sent_as_messages_and_only_the_newest_waits() {
 }
 
 #[test]
+fn only_a_server_greets() {
+    assert!(leg().greets() && !client(Subprotocol::V5).greets());
+}
+
+#[test]
 fn a_server_sends_no_sizes() {
     let mut leg = leg();
     leg.resize(TerminalSize { columns: 80, rows: 24 });
