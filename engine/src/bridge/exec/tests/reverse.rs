@@ -303,7 +303,7 @@ fn a_client_that_pings_and_never_closes_is_let_go_when_it_has_got_everything() {
 
 #[test]
 fn a_client_that_pings_and_answers_nothing_is_kept_no_longer_than_any_idle_session() {
-    let limits = Limits { idle: core::time::Duration::from_secs(100), ..LIMITS };
+    let limits = Limits { idle: Duration::from_secs(100), ..LIMITS };
     for wires in [TO_V5, (TO_V5.1, TO_V5.0)] {
         let mut pair = Pair::limited(wires, ALL, MEMORY, &limits);
         pair.open();
