@@ -26,12 +26,13 @@ fn what_passes_is_a_message_of_one_frame_that_is_all_there() {
 fn what_needs_a_closer_look_does_not_pass() {
     let pass = |receiver: &mut Receiver, mut wire: Vec<u8>| receiver.pass(&mut wire, 0, |_| true);
     let receiver = || Receiver::new(Role::Client, &Limits::HOST);
+    let large = std::vec![0; 0x1_0000];
     for (fin, opcode, payload) in [
         (true, Text, &b"to be checked"[..]),
         (false, Binary, b"a"),
         (true, Continuation, b"a"),
         (true, Binary, b""),
-        (true, Binary, &[0; 0x1_0000]),
+        (true, Binary, &large),
         (true, Ping, b"a"),
         (true, Close, b"\x03\xe8"),
     ] {
