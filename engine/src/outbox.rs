@@ -4,7 +4,7 @@ use crate::shift::shift;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Full;
 
-/// Control bytes that wait to be written: whole frames, in order, in a fixed buffer of `N` bytes.
+/// Control bytes that wait to be written: whole frames, in order, in a fixed buffer of `N` bytes, which are fewer than 64 KiB.
 ///
 /// A leg puts its pongs, replies, resets and closes here. The driver writes [`pending`](Self::pending)
 /// and tells with [`sent`](Self::sent) how much of it left. As long as the outbox has no room for
@@ -20,6 +20,7 @@ pub struct Outbox<const N: usize> {
 impl<const N: usize> Outbox<N> {
     /// An empty outbox.
     pub const fn new() -> Self {
+        const { assert!(N <= u16::MAX as usize) };
         Self { bytes: [0; N], start: 0, end: 0 }
     }
 

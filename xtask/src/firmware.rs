@@ -53,7 +53,7 @@ pub(crate) fn build() -> Result<PathBuf> {
 
 /// The image without port-forward.
 pub(crate) fn build_without_port_forward() -> Result<PathBuf> {
-    build_with(&["--no-default-features", "--features", "log,pass-on,semihosting"])
+    build_with(&["--no-default-features", "--features", "lend,log,pass-on,semihosting"])
 }
 
 /// The smallest image: exec and attach over WebSocket and nothing else, without a log, and what carries bytes is made for size too.

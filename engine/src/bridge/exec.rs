@@ -172,12 +172,17 @@ impl<C: Leg, U: Leg> Bridge for ExecBridge<C, U> {
         self.is_delivered |= side == Side::Client && !self.has_output(side, lane);
     }
 
+    // Not inlined: it is for sides that are lost.
+    #[inline(never)]
     fn discard_output<B: Memory, const S: usize>(&mut self, side: Side, lane: &mut Lane<B, S>) {
         lane.discard_output();
         self.side_mut(side).turn = Turn::new();
         // A leg may have more to say than its outbox holds.
-        while !self.pending(side).is_empty() {
-            self.sent(side, self.pending(side).len());
+        loop {
+            match self.pending(side).len() {
+                0 => break,
+                count => self.sent(side, count),
+            }
         }
     }
 
@@ -435,17 +440,23 @@ impl<C: Leg, U: Leg> ExecBridge<C, U> {
 
     /// A peer that sends is not cut while the session closes: its kernel may still hold our last output. But no session lasts for longer than
     /// it may be without data.
+    // Not inlined: a running session has nothing of it.
+    #[inline(never)]
     fn alive(&mut self, now: Instant) {
         if let Phase::Closing { until, grace: Some(grace) } = &mut self.phase {
-            let most = self.liveness.idle_deadline().unwrap_or(Instant::NEVER);
-            *until = now.plus(*grace).min(most).max(*until);
+            let most = self.liveness.idle_until();
+            *until = (*until).max(most.min(now.plus(*grace)));
         }
     }
 
     /// Asks a client that goes on sending, and that has to close the connection, whether it has got everything.
     fn ask_for_close(&mut self) {
+        // First of all, so that a bridge whose clients are WebSockets has nothing of this.
+        if self.client.closes_first() {
+            return;
+        }
         let is_due = matches!(self.phase, Phase::Closing { grace: Some(_), .. }) && self.is_delivered;
-        if is_due && !self.is_asked && !self.client.closes_first() && self.client.pending().is_empty() {
+        if is_due && !self.is_asked && self.client.pending().is_empty() {
             self.client.ping();
             self.is_asked = !self.client.pending().is_empty();
         }
@@ -454,7 +465,8 @@ impl<C: Leg, U: Leg> ExecBridge<C, U> {
     /// The client has answered a ping. If that was behind everything else it has no more reason to stay.
     fn answered(&mut self, now: Instant) {
         self.liveness.answered(Side::Client, now);
-        if let Phase::Closing { until, grace } = &mut self.phase
+        if !self.client.closes_first()
+            && let Phase::Closing { until, grace } = &mut self.phase
             && self.is_asked
             && grace.take().is_some()
         {

@@ -151,7 +151,12 @@ impl Liveness {
 
     /// When a session is idle for too long.
     pub(super) fn idle_deadline(&self) -> Option<Instant> {
-        self.idle_end(self.running.as_ref()?).if_ever()
+        self.idle_until().if_ever()
+    }
+
+    /// The same; [`Instant::NEVER`] if it never is.
+    pub(super) fn idle_until(&self) -> Instant {
+        self.running.as_ref().map_or(Instant::NEVER, |running| self.idle_end(running))
     }
 
     /// True if the client has taken nothing for as long as a session may be idle, or up to twice as long.

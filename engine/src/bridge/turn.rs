@@ -6,8 +6,8 @@ use super::{Lane, Memory};
 /// frames of which a part is written already come first, and so do those that are [told to](Self::first).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Turn {
-    /// So many of the pending control bytes come before the next data frame.
-    begun: u32,
+    /// So many of the pending control bytes come before the next data frame. An [`Outbox`](crate::Outbox) holds no more.
+    begun: u16,
     /// The last write may have ended inside a data frame: nothing may come before the rest of it.
     is_cut: bool,
 }
@@ -22,7 +22,7 @@ impl Turn {
     /// input, as if that were read late, but not the other way round.
     pub const fn first(&mut self, pending: usize) {
         if !self.is_cut {
-            self.begun = pending as u32;
+            self.begun = pending as u16;
         }
     }
 
@@ -46,11 +46,11 @@ impl Turn {
         count: usize,
     ) -> usize {
         let first = count.min(self.begun as usize);
-        self.begun -= first as u32;
+        self.begun -= first as u16;
         let last = lane.written(count - first);
         self.is_cut = lane.has_output() && (self.is_cut || count > first);
         if last > 0 {
-            self.begun = pending.saturating_sub(first + last) as u32;
+            self.begun = pending.saturating_sub(first + last) as u16;
         }
         first + last
     }
