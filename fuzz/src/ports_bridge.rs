@@ -8,7 +8,7 @@
 //! | 2 | the client sends a ping, or (1) a pong | 1 | length u8 |
 //! | 3 | the client sends a Close | 1 without a code | - |
 //! | 4 | the client sends what follows, as it is | - | length u8, bytes |
-//! | 5 | upstream accepts a stream, by its place; 8: all | place | - |
+//! | 5 | upstream accepts a stream that it was sent, by its place; 8: reads all that there is, and accepts all | place | - |
 //! | 6 | upstream sends from a port | its index, 4 with FIN, 8 thrice the length | length u16 |
 //! | 7 | upstream sends a text about a port | its index, 4 with FIN | length u8 |
 //! | 8 | upstream resets a stream, by its place | place | - |
@@ -124,6 +124,10 @@ impl Session {
     fn act(&mut self, what: u8, how: u8, script: &mut Script<'_>) {
         let thrice = |len: u16| usize::from(len) * if how & 8 == 0 { 1 } else { 3 };
         let port = usize::from(how & 3) % self.count;
+        if what == 5 && how >= 8 {
+            // It answers what it was sent.
+            self.rig.settle();
+        }
         let Pair { client, upstream, .. } = &mut self.rig.peers;
         match what {
             0 => client.send_input(port, thrice(script.number())),

@@ -228,7 +228,8 @@ impl<B: HeaderBlocks> SpdyLeg<B> {
     /// Queues the size that waits, and the end of sizes behind it, as far as there is room.
     fn push_size(&mut self) {
         let Some(id) = self.id(Channel::RESIZE) else { return };
-        let open = self.streams.get(id).is_some_and(|state| state.local_open);
+        // Nothing follows a GOAWAY.
+        let open = !self.closed && self.streams.get(id).is_some_and(|state| state.local_open);
         let mut frame = [0; DATA_HEADER + TerminalSize::MAX_WRITTEN];
         let (header, payload) = frame.split_at_mut(DATA_HEADER);
         let len = match self.next_size {
@@ -359,7 +360,6 @@ impl<B: HeaderBlocks> Framing for SpdyLeg<B> {
         }
         self.closed = true;
         self.flowing = None;
-        self.next_size = None;
         for (id, state) in self.streams.iter() {
             if state.local_open {
                 let _ = self.outbox.push(&frame::rst_stream(id, RstStatus::CANCEL));

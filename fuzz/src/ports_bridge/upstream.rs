@@ -100,7 +100,8 @@ impl Upstream {
     pub(super) fn accept(&mut self, place: usize) {
         let speaks = self.speaks();
         let Some(stream) = self.streams.get_mut(place) else { return };
-        if !speaks || stream.reset || std::mem::replace(&mut stream.replied, true) {
+        // A server knows no stream that it was not sent.
+        if !speaks || !stream.opened || stream.reset || std::mem::replace(&mut stream.replied, true) {
             return;
         }
         let mut reply = [0; 64];
@@ -136,7 +137,7 @@ impl Upstream {
     pub(super) fn reset(&mut self, place: usize) {
         let speaks = self.speaks();
         let Some(stream) = self.streams.get_mut(place) else { return };
-        if !speaks {
+        if !speaks || !stream.opened {
             return;
         }
         self.wire.send(&rst_stream(id(place), RstStatus::CANCEL));

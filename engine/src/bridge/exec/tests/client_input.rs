@@ -135,6 +135,22 @@ fn only_the_newest_size_waits_for_an_upstream_that_does_not_read() {
     assert!(sizes.lines().count() < 20, "{sizes}");
     assert!(sizes.ends_with("{\"Width\":80,\"Height\":200}\n"), "{sizes}");
 }
+
+#[test]
+fn an_end_of_sizes_that_waits_for_room_does_not_follow_the_goaway() {
+    let mut session = Session::running(TTY, MEMORY);
+    session.upstream.takes = 0;
+    for _ in 0..200 {
+        session.client_sends(&message(Channel::RESIZE, b"{\"Width\":80,\"Height\":24}"));
+    }
+    session.client_sends(&end_of(Channel::RESIZE));
+    session.client_sends(&client_frame(Opcode::Close, true, &1000_u16.to_be_bytes()));
+    session.upstream.takes = usize::MAX;
+    session.run();
+    let got = session.upstream_got();
+    assert_eq!(got.last(), Some(&ToUpstream::GoAway(0)), "{got:?}");
+}
+
 #[test]
 fn the_end_of_sizes_follows_the_last_size() {
     let mut session = Session::running(TTY, MEMORY);
