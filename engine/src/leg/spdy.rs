@@ -229,7 +229,10 @@ impl<B: HeaderBlocks> SpdyLeg<B> {
     fn push_size(&mut self) {
         let Some(id) = self.id(Channel::RESIZE) else { return };
         // Nothing follows a GOAWAY.
-        let open = !self.closed && self.streams.get(id).is_some_and(|state| state.local_open);
+        if self.closed {
+            return;
+        }
+        let open = self.streams.get(id).is_some_and(|state| state.local_open);
         let mut frame = [0; DATA_HEADER + TerminalSize::MAX_WRITTEN];
         let (header, payload) = frame.split_at_mut(DATA_HEADER);
         let len = match self.next_size {
