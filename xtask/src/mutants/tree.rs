@@ -68,7 +68,7 @@ impl Tree {
         self.with_runtime(mutants.len())?;
         for round in 1..=ROUNDS {
             let constant = self.write(mutants, &mut unviable)?;
-            let messages = self.cargo(["test", "--no-run"])?.record()?;
+            let messages = self.test_build()?.record()?;
             let lines = String::from_utf8_lossy(&messages.stdout);
             let messages_of = || lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
             if messages.status.success() {
@@ -133,13 +133,20 @@ impl Tree {
         Ok(constant)
     }
 
-    fn cargo(&self, what: [&str; 2]) -> Result<Run> {
+    fn test_build(&self) -> Result<Run> {
         let packages = TESTS.iter().flat_map(|package| ["--package", *package]);
         let manifest = self.root.join("Cargo.toml");
         let manifest = manifest.to_str().context("the folder's name is no text")?;
         Ok(command("cargo")
-            .args(what)
-            .args(["--lib", "--tests", "--message-format=json", "--manifest-path", manifest])
+            .args([
+                "test",
+                "--no-run",
+                "--lib",
+                "--tests",
+                "--message-format=json",
+                "--manifest-path",
+                manifest,
+            ])
             .args(packages)
             .env("CARGO_TARGET_DIR", &self.build)
             // A function for constants that knows whether it makes one is not for everybody.
