@@ -14,13 +14,13 @@ pub(crate) struct MessageOutput {
     sent: usize,
     /// Pings, pongs, the Close.
     pub(crate) sender: Sender,
-    /// A control frame has left in part.
-    control_begun: bool,
+    /// Bytes that are left of control frames that have left in part. What was queued behind them waits for the messages: it may be the Close.
+    begun: usize,
 }
 
 impl MessageOutput {
     pub(crate) const fn new(role: Role) -> Self {
-        Self { messages: Vec::new(), sent: 0, sender: Sender::new(role), control_begun: false }
+        Self { messages: Vec::new(), sent: 0, sender: Sender::new(role), begun: 0 }
     }
 
     /// Bytes of messages that have not left.
@@ -37,11 +37,12 @@ impl MessageOutput {
         loop {
             let messages = self.messages.get(self.sent..).filter(|messages| !messages.is_empty());
             let control = self.sender.outbox().pending();
-            let is_message = messages.is_some() && !self.control_begun;
+            let is_message = messages.is_some() && self.begun == 0;
             let bytes = match messages {
                 Some(messages) if is_message => messages,
                 _ if control.is_empty() => return Poll::Ready(Ok(())),
-                _ => control,
+                _ if self.begun == 0 => control,
+                _ => &control[..self.begun],
             };
             let all = bytes.len();
             let count = ready!(Pin::new(&mut *io).poll_write(cx, bytes))?;
@@ -56,7 +57,7 @@ impl MessageOutput {
                 }
             } else {
                 self.sender.outbox_mut().sent(count);
-                self.control_begun = count < all;
+                self.begun = all - count;
             }
         }
     }
