@@ -10,7 +10,7 @@ use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 use strait::k8s::{Channel, Subprotocol};
 use strait_tests::{
@@ -171,7 +171,7 @@ async fn input_that_is_not_read(gateway: SocketAddr, client: Dialect) -> Result<
     ensure!(started.elapsed() > LONG / 3, "it was not full");
     tokio::time::sleep(LONG.saturating_sub(started.elapsed())).await;
     let mut all = Transcript::default();
-    while all.add(session.next().await?)? {}
+    while all.add(session.next().await.with_context(|| format!("behind {all:?}"))?)? {}
     ensure!(all.stdout == b"alive\n" && all.end == End::Clean, "{all:?}");
     let status = all.status()?;
     ensure!(status["details"]["causes"][0]["message"] == "3", "{status}");
