@@ -52,6 +52,15 @@ impl Attached {
     }
 }
 
+/// A node listens before it has started it.
+#[track_caller]
+fn main_process(rig: &Rig) -> u32 {
+    eventually(SOON, || match rig.shores.node.children()[..] {
+        [process] => Ok(process),
+        ref children => Err(format!("{children:?} is not one main process")),
+    })
+}
+
 #[test]
 fn out_of_the_box_everybody_reads_what_anybody_writes() {
     let Some(rig) = Rig::start() else { return };
@@ -83,7 +92,7 @@ fn output_arrives_without_input_too() {
 fn the_exit_ends_every_kubectl_and_the_process_starts_again() {
     let main = "while read line; do [ \"$line\" = end ] && echo bye && exit 7; echo \"$$ $line\"; done";
     let Some(rig) = Rig::with_node(&["--main", main]) else { return };
-    let [first] = rig.shores.node.children()[..] else { panic!("one main process") };
+    let first = main_process(&rig);
     let (mut one, mut other) = (Attached::start(&rig), Attached::start(&rig));
     other.says("other");
     other.reads(&format!("{first} other"));
@@ -108,7 +117,7 @@ fn the_exit_ends_every_kubectl_and_the_process_starts_again() {
 #[test]
 fn a_terminal_prompts_resizes_and_is_left_without_harm() {
     let Some(rig) = Rig::with_node(&["--main", "PS1='prompt> ' exec sh -i", "--main-tty"]) else { return };
-    let [main] = rig.shores.node.children()[..] else { panic!("one main process") };
+    let main = main_process(&rig);
     let mut terminal = Terminal::start(&rig.kubectl, &["attach", "-it", "demo"], (30, 100));
     terminal.reads("try pressing enter.");
     terminal.types("\r");
