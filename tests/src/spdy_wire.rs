@@ -86,8 +86,10 @@ impl SpdyWire {
         let came = self.receive().await?.context("the connection ends before all streams are open")?;
         match came {
             Came::Other(Event::Accepted(_)) => Ok(()),
-            // A server that is told to stop ends the streams that it has, says why, and closes.
-            Came::Other(Event::HalfClosed(Channel::STDOUT | Channel::STDERR)) => self.ended_early().await,
+            // A server that is told to stop ends or resets the streams that it has, says why if it can, and closes.
+            Came::Other(Event::HalfClosed(Channel::STDOUT | Channel::STDERR) | Event::Reset(..)) => {
+                self.ended_early().await
+            }
             other => bail!("{other:?} before all streams are open"),
         }
     }

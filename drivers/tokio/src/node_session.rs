@@ -200,8 +200,10 @@ impl<T: AsyncRead + AsyncWrite + Tcp + Unpin, L: ServerLeg> NodeSession<T, L> {
                         _ => self.backlog.extend(payload),
                     }
                 }
-                Some(Event::HalfClosed(Channel::STDIN) | Event::Reset(Channel::STDIN, _)) => {
-                    self.running.remove(Channel::STDIN);
+                Some(Event::HalfClosed(Channel::STDIN)) => self.running.remove(Channel::STDIN),
+                // So begins a client that leaves, Go's and a gateway's: to the process it must not look like the end of its input.
+                Some(Event::Reset(Channel::STDIN, _)) if self.running.contains(Channel::STDIN) => {
+                    self.go_away(End::ClientGone, Close::Normal);
                 }
                 Some(Event::Resize(size)) => self.resize(size),
                 Some(Event::End { .. }) => self.go_away(End::ClientGone, Close::Normal),

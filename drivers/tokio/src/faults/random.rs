@@ -195,9 +195,9 @@ async fn a_stop_in_the_middle_of_any_session_leaves_it_complete_or_an_error() {
 /// Those that are not among the ones that are always run.
 #[tokio::test(start_paused = true)]
 async fn seeds_that_have_found_something_find_nothing_more() {
-    for case in
-        [legacy(101), legacy(271), legacy(817), any_stopped(660), any_stopped(1152), any_protocol(2098)]
-    {
+    let ports = [legacy(101), legacy(271), legacy(817)];
+    let others = [any_stopped(660), any_stopped(1152), any_protocol(2098), newest(3334, Work::Exec)];
+    for case in ports.into_iter().chain(others) {
         case.run().await;
     }
 }
