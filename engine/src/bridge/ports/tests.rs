@@ -297,6 +297,24 @@ fn each_channel_begins_with_its_port_before_upstream_is_there() {
 }
 
 #[test]
+fn each_channel_begins_with_its_port_although_the_client_reads_late() {
+    let client = WebSocketPorts::server(Subprotocol::V4, &LIMITS);
+    let mut session = Session::joining(PortsBridge::<AnyPorts>::new(client, ports(1), &LIMITS), 512);
+    session.client.takes = 0;
+    session.bridge.greet(&mut session.down);
+    session.bridge.connected(Box::new(SpdyPorts::client(ports(1), &LIMITS)), session.now);
+    let mut pair = Pair { protocol: Subprotocol::V4, is_tunnel: false, session, writer: HeaderWriter::new() };
+    pair.accepts(0);
+    pair.upstream_sends(&data(data_of(0), b"out"));
+    assert_eq!(pair.client_got(), []);
+    pair.session.client.takes = usize::MAX;
+    pair.session.run();
+    let message = |channel, payload: &[u8]| ToClient::Message(channel, payload.to_vec());
+    let port = 8000_u16.to_le_bytes();
+    assert_eq!(pair.client_got(), [message(0, &port), message(1, &port), message(0, b"out")]);
+}
+
+#[test]
 fn a_pair_for_each_port_is_opened_at_once_error_stream_first() {
     for is_tunnel in [false, true] {
         let pair = Pair::opening((Subprotocol::V4, is_tunnel), 2, 512);

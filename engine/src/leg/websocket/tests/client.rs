@@ -126,6 +126,20 @@ fn sizes_are_sent_as_messages_and_only_the_newest_waits() {
 }
 
 #[test]
+fn a_size_keeps_nothing_from_being_read_until_it_has_left() {
+    let mut leg = client(Subprotocol::V5);
+    let pings = served(Opcode::Ping, true, &[b'p'; 125]).repeat(5);
+    leg.resize(TerminalSize { columns: 80, rows: 24 });
+    assert!(!leg.channels.messages.can_receive(), "it has the room of an answer");
+    assert!(leg.can_receive());
+    leg.sent(1);
+    assert!(!leg.channels.messages.can_receive() && leg.can_receive(), "a part of it waits");
+    leg.sent(leg.pending().len());
+    events(&mut leg, &pings).unwrap();
+    assert!(!leg.can_receive(), "these are answers");
+}
+
+#[test]
 fn only_a_server_greets() {
     assert!(leg().greets() && !client(Subprotocol::V5).greets());
 }

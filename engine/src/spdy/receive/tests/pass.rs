@@ -15,6 +15,8 @@ fn what_passes_is_payload_of_the_stream_that_is_asked_for() {
     assert_eq!(receiver.lead(), Some(0));
     assert_eq!(receiver.pass(b"efnext", id(3), 0), Some(0..2), "no further than the frame");
     assert_eq!(receiver.lead(), Some(8));
+    assert_eq!(receiver.pass(wire, id(3), 0), Some(8..14));
+    assert_eq!(receiver.lead(), Some(8), "a frame that ends with the input is over");
     let mut finished = *wire;
     finished[4] = frame::FLAG_FIN;
     assert_eq!(receiver.pass(&finished, id(3), 0), None, "a half-close is an event");
