@@ -34,6 +34,10 @@ const PAYLOAD: usize = 32 * 1024;
 /// until it reads: the connection's only back-pressure is TCP's.
 const BACKLOG: usize = 256 * 1024;
 
+/// How long a reset of stdin is not the end of it. So begins a client that leaves, Go's and a gateway's, and a process that saw an end in front of the
+/// rest of that would take a part of its input for all.
+const LEAVE: Duration = Duration::from_secs(1);
+
 /// The channels that are streams of the process.
 const PROCESS: [Channel; 3] = [Channel::STDIN, Channel::STDOUT, Channel::STDERR];
 
@@ -50,6 +54,8 @@ pub(crate) struct NodeSession<T, L> {
     /// Streams of the process that have not ended: stdin by the client, the others by the process.
     running: ChannelSet,
     exit: Option<Result<Exit, Stalled>>,
+    /// The client has reset stdin, and this is when that is its end.
+    input_ends: Option<Instant>,
     peer_ended: bool,
     timer: Pin<Box<Sleep>>,
     /// Looks after the client while nothing is read from it.
@@ -102,6 +108,7 @@ impl<T: AsyncRead + AsyncWrite + Tcp + Unpin, L: ServerLeg> NodeSession<T, L> {
             phase: Phase::Opening,
             backlog: VecDeque::new(),
             exit: None,
+            input_ends: None,
             peer_ended: false,
             timer: Box::pin(tokio::time::sleep(limits.stream_creation)),
             watch: Watch::default(),
@@ -201,9 +208,9 @@ impl<T: AsyncRead + AsyncWrite + Tcp + Unpin, L: ServerLeg> NodeSession<T, L> {
                     }
                 }
                 Some(Event::HalfClosed(Channel::STDIN)) => self.running.remove(Channel::STDIN),
-                // So begins a client that leaves, Go's and a gateway's: to the process it must not look like the end of its input.
                 Some(Event::Reset(Channel::STDIN, _)) if self.running.contains(Channel::STDIN) => {
-                    self.go_away(End::ClientGone, Close::Normal);
+                    self.input_ends = Some(Instant::now() + LEAVE);
+                    self.await_leave();
                 }
                 Some(Event::Resize(size)) => self.resize(size),
                 Some(Event::End { .. }) => self.go_away(End::ClientGone, Close::Normal),
@@ -242,6 +249,7 @@ impl<T: AsyncRead + AsyncWrite + Tcp + Unpin, L: ServerLeg> NodeSession<T, L> {
             Ok(subject) => {
                 self.subject = Some(subject);
                 self.phase = Phase::Running;
+                self.await_leave();
                 if let Some(size) = self.size.take() {
                     self.resize(size);
                 }
@@ -442,8 +450,15 @@ impl<T: AsyncRead + AsyncWrite + Tcp + Unpin, L: ServerLeg> NodeSession<T, L> {
         self.timer.as_mut().reset(Instant::now() + self.close);
     }
 
+    /// While a process runs, the timer is for this alone.
+    fn await_leave(&mut self) {
+        if let (Phase::Running, Some(end)) = (self.phase, self.input_ends) {
+            self.timer.as_mut().reset(end);
+        }
+    }
+
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.phase == Phase::Running {
+        if self.phase == Phase::Running && self.input_ends.is_none() {
             return Poll::Pending;
         }
         self.timer.as_mut().poll(cx).map(|()| match self.phase {
@@ -456,7 +471,10 @@ impl<T: AsyncRead + AsyncWrite + Tcp + Unpin, L: ServerLeg> NodeSession<T, L> {
             Phase::Opening => self.go_away(End::StreamCreationTimeout, Close::Internal),
             Phase::Closing(end) => self.go_away(end, Close::Normal),
             Phase::GoingAway(_) => self.peer_ended = true,
-            Phase::Running => {}
+            Phase::Running => {
+                self.input_ends = None;
+                self.running.remove(Channel::STDIN);
+            }
         })
     }
 
